@@ -1,0 +1,61 @@
+// Package recipes holds the description of an image: which packages of which suites, which kernel and modules, which
+// commands, files and limits. A recipe is data only; nothing here touches the network or builds anything.
+//
+// The format is YAML 1.2 without anchors, aliases, merge keys or several documents; see [Parse]. Recipes named
+// "guest" and "host" are embedded, with their locks.
+package recipes
+
+// A Recipe describes one image. The yaml tags are the whole vocabulary; an unknown field is an error.
+type Recipe struct {
+	Name         string      `yaml:"name"`
+	Description  string      `yaml:"description"`
+	Kind         string      `yaml:"kind"`         // "guest" or "host"
+	Extends      string      `yaml:"extends"`      // embedded recipe, or a path relative to this file
+	Architecture string      `yaml:"architecture"` // "amd64"
+	Mirror       string      `yaml:"mirror"`       // optional URL of the archive, e.g. what apt has as URIs
+	Suites       []Suite     `yaml:"suites"`
+	Packages     []string    `yaml:"packages"` // roots of the dependency closure; Recommends are not followed
+	Exclude      []string    `yaml:"exclude"`  // never taken, even when something depends on them
+	Kernel       Kernel      `yaml:"kernel"`
+	Commands     []string    `yaml:"commands"` // Go import paths that go into the busybox
+	Init         string      `yaml:"init"`     // the command (its last path element) started as /init
+	Files        []File      `yaml:"files"`
+	Menu         []MenuEntry `yaml:"menu"`
+	Limits       Limits      `yaml:"limits"`
+}
+
+// A Suite is one distribution of the archive, and the components taken from it.
+type Suite struct {
+	Name       string   `yaml:"name"`       // codename or suite, e.g. "trixie", "trixie-security"
+	Path       string   `yaml:"path"`       // sibling of the mirror's last path element, e.g. "debian-security"; "" is the mirror itself
+	Components []string `yaml:"components"` // e.g. ["main"]
+	Mirror     string   `yaml:"mirror"`     // optional URL, overrides the recipe's for this suite
+}
+
+// A Kernel names the kernel package, and the modules of it that go into the image with all that they depend on.
+type Kernel struct {
+	Package     string   `yaml:"package"` // a metapackage is followed to the package that has the kernel
+	Modules     []string `yaml:"modules"` // module names, or globs below kernel/ such as "drivers/net/ethernet/intel/*"
+	Load        []string `yaml:"load"`    // loaded at boot, in this order
+	CommandLine []string `yaml:"command_line"`
+}
+
+// A File is written into the image after the packages; it may replace one of theirs.
+type File struct {
+	Path    string `yaml:"path"`    // absolute and clean
+	Content string `yaml:"content"` // UTF-8
+	Mode    string `yaml:"mode"`    // octal permission bits, "0644" when empty
+	Link    string `yaml:"link"`    // target of a symbolic link; excludes content and mode
+}
+
+// A MenuEntry is one boot choice of a bootable disk; its command line is appended to the kernel's.
+type MenuEntry struct {
+	Title       string   `yaml:"title"`
+	CommandLine []string `yaml:"command_line"`
+}
+
+// Limits are the sizes that a build must not pass. Each is a number with a unit: "20 MB" (10^6) or "20 MiB" (2^20).
+type Limits struct {
+	Boot Size `yaml:"boot"` // kernel and boot segments together
+	Root Size `yaml:"root"` // regular files of the unpacked root filesystem
+}
