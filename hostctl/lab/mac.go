@@ -1,0 +1,13 @@
+package lab
+
+import (
+	"crypto/sha256"
+	"fmt"
+)
+
+// MAC derives the address of a guest's NIC: QEMU's prefix 52:54:00 and 24 bits of a hash over the three names, so the
+// same spec always gives the same argv.
+func MAC(lab, guest string, index int) string {
+	h := sha256.Sum256(fmt.Appendf(nil, "%s/%s/%d", lab, guest, index))
+	return fmt.Sprintf("52:54:00:%02x:%02x:%02x", h[0], h[1], h[2])
+}

@@ -1,0 +1,64 @@
+package lab
+
+import (
+	"fmt"
+	"net/netip"
+)
+
+// A Network is one link of a running lab: a bridge that answers to the host's address.
+type Network struct {
+	spec   Link
+	bridge string
+	order  []string // "guest/index" of every NIC on the link, in the spec's order; gives the address plan
+}
+
+// Name is the link's name in the spec.
+func (n *Network) Name() string { return n.spec.Name }
+
+// Bridge is the netdev of the lab's own side; it carries Host and sees every frame.
+func (n *Network) Bridge() string { return n.bridge }
+
+// Host is the host's address on the link; invalid when the spec gives none.
+func (n *Network) Host() netip.Prefix { return n.spec.Host }
+
+// MTU is the bridge's MTU in bytes.
+func (n *Network) MTU() int { return n.spec.MTU }
+
+// guestAddr numbers the link's NICs from the host's address on: with 10.77.0.1/24 the first is 10.77.0.2/24.
+func (n *Network) guestAddr(guest string, index int) netip.Prefix {
+	if !n.spec.Host.IsValid() {
+		return netip.Prefix{}
+	}
+	addr := n.spec.Host.Addr().Next()
+	for _, key := range n.order {
+		if key == nicKey(guest, index) {
+			return netip.PrefixFrom(addr, n.spec.Host.Bits())
+		}
+		addr = addr.Next()
+	}
+	return netip.Prefix{}
+}
+
+func nicKey(guest string, index int) string { return fmt.Sprintf("%s/%d", guest, index) }
+
+// networks lays out the links of s without making anything.
+func networks(s Spec) []*Network {
+	var all []*Network
+	for i, link := range s.Links {
+		n := &Network{spec: link, bridge: fmt.Sprintf("br%d", i)}
+		for _, g := range s.Guests {
+			for j, nic := range g.NICs {
+				if nic.Link == link.Name {
+					n.order = append(n.order, nicKey(g.Name, j))
+				}
+			}
+		}
+		all = append(all, n)
+	}
+	return all
+}
+
+// netdevID, deviceID and tapName are the names of a guest's i-th NIC in QMP and in the lab's network namespace.
+func netdevID(i int) string           { return fmt.Sprintf("net%d", i) }
+func deviceID(i int) string           { return fmt.Sprintf("nic%d", i) }
+func tapName(guest, index int) string { return fmt.Sprintf("tap%dn%d", guest, index) }

@@ -1,0 +1,102 @@
+package lab
+
+import "net/netip"
+
+// A Spec describes one lab. It is plain data: it encodes to JSON and YAML and back without loss.
+type Spec struct {
+	Name    string  `json:"name" yaml:"name"`
+	Accel   string  `json:"accel,omitempty" yaml:"accel,omitempty"`     // "kvm", "tcg", "auto"; empty means auto
+	Nesting int     `json:"nesting,omitempty" yaml:"nesting,omitempty"` // emulated machines around this one; scales timeouts
+	Guests  []Guest `json:"guests" yaml:"guests"`
+	Links   []Link  `json:"links,omitempty" yaml:"links,omitempty"`
+}
+
+// A Guest describes one virtual machine.
+type Guest struct {
+	Name        string   `json:"name" yaml:"name"`
+	Image       string   `json:"image,omitempty" yaml:"image,omitempty"`           // image folder, relative to Env.Images; default "guest"
+	Machine     string   `json:"machine,omitempty" yaml:"machine,omitempty"`       // "q35" (default) or "pc"
+	CPUs        int      `json:"cpus,omitempty" yaml:"cpus,omitempty"`             // default 1
+	MemoryMiB   int      `json:"memory_mib,omitempty" yaml:"memory_mib,omitempty"` // default 512
+	CID         uint32   `json:"cid,omitempty" yaml:"cid,omitempty"`               // vsock context id; default 3 + index
+	NICs        []NIC    `json:"nics,omitempty" yaml:"nics,omitempty"`
+	CommandLine []string `json:"command_line,omitempty" yaml:"command_line,omitempty"` // appended to the image's own
+	Extra       []string `json:"extra,omitempty" yaml:"extra,omitempty"`               // appended to QEMU's argv as is
+}
+
+// A NIC describes one network card of a guest.
+type NIC struct {
+	Model   string   `json:"model" yaml:"model"`                         // a QEMU device: virtio-net-pci, e1000, rtl8139, ...
+	Options []string `json:"options,omitempty" yaml:"options,omitempty"` // device properties, "name=value"
+	Link    string   `json:"link,omitempty" yaml:"link,omitempty"`       // the link a tap joins
+	Backend string   `json:"backend,omitempty" yaml:"backend,omitempty"` // "tap" (default when Link is set) or "user"
+	Vhost   bool     `json:"vhost,omitempty" yaml:"vhost,omitempty"`     // vhost=on; needs /dev/vhost-net
+	Queues  int      `json:"queues,omitempty" yaml:"queues,omitempty"`   // queue pairs; default 1
+	MAC     string   `json:"mac,omitempty" yaml:"mac,omitempty"`         // derived from lab, guest and index when empty
+}
+
+// A Link describes one layer-2 segment: a bridge in the lab's network namespace that taps join.
+type Link struct {
+	Name    string       `json:"name" yaml:"name"`
+	Host    netip.Prefix `json:"host,omitzero" yaml:"host,omitempty"`        // the host's address on the bridge; guests are numbered from it
+	MTU     int          `json:"mtu,omitempty" yaml:"mtu,omitempty"`         // of bridge and taps, 68 to 65521; default 1500
+	Capture bool         `json:"capture,omitempty" yaml:"capture,omitempty"` // record everything from Up to Down as links/NAME.pcapng
+}
+
+// Backends a NIC may have.
+const (
+	BackendTap  = "tap"
+	BackendUser = "user"
+)
+
+// Accelerators a lab may run on.
+const (
+	AccelAuto = "auto"
+	AccelKVM  = "kvm"
+	AccelTCG  = "tcg"
+)
+
+// WithDefaults returns a copy of s with every default filled in, as Up runs it; an accelerator of "auto" stays.
+func (s Spec) WithDefaults() Spec {
+	if s.Accel == "" {
+		s.Accel = AccelAuto
+	}
+	s.Links = append([]Link(nil), s.Links...)
+	for i := range s.Links {
+		setDefault(&s.Links[i].MTU, 1500)
+	}
+	s.Guests = append([]Guest(nil), s.Guests...)
+	for i := range s.Guests {
+		s.Guests[i] = s.Guests[i].withDefaults(s.Name, i)
+	}
+	return s
+}
+
+func (g Guest) withDefaults(lab string, index int) Guest {
+	setDefault(&g.Image, "guest")
+	setDefault(&g.Machine, "q35")
+	setDefault(&g.CPUs, 1)
+	setDefault(&g.MemoryMiB, 512)
+	setDefault(&g.CID, uint32(3+index))
+	g.NICs = append([]NIC(nil), g.NICs...)
+	for i := range g.NICs {
+		g.NICs[i] = g.NICs[i].withDefaults(lab, g.Name, i)
+	}
+	return g
+}
+
+func (n NIC) withDefaults(lab, guest string, index int) NIC {
+	if n.Link != "" {
+		setDefault(&n.Backend, BackendTap)
+	}
+	setDefault(&n.Queues, 1)
+	setDefault(&n.MAC, MAC(lab, guest, index))
+	return n
+}
+
+func setDefault[T comparable](p *T, v T) {
+	var zero T
+	if *p == zero {
+		*p = v
+	}
+}
