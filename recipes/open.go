@@ -63,6 +63,14 @@ func IsFile(nameOrPath string) bool {
 	return strings.ContainsRune(nameOrPath, filepath.Separator) || ext == ".yaml" || ext == ".yml"
 }
 
+// key tells sources apart: two ways to write one path are the same recipe.
+func (s source) key() string {
+	if abs, err := filepath.Abs(s.path); err == nil && !s.inner {
+		return abs
+	}
+	return s.path
+}
+
 func sourceOf(nameOrPath string) source {
 	if IsFile(nameOrPath) {
 		return source{path: nameOrPath}

@@ -22,6 +22,9 @@ type Recipe struct {
 	Files        []File      `yaml:"files"`
 	Menu         []MenuEntry `yaml:"menu"`
 	Limits       Limits      `yaml:"limits"`
+
+	file  string // for messages
+	where places // of every node, for messages; after a merge also of the nodes from other files
 }
 
 // A Suite is one distribution of the archive, and the components taken from it.
