@@ -1,0 +1,151 @@
+package bb
+
+import (
+	"bytes"
+	"context"
+	"debug/buildinfo"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// toolchain is the go command that compiles.
+type toolchain struct {
+	version string // "go1.26.0"
+	gopath  string
+	proxy   []string // settings that say where modules come from, as NAME=value
+}
+
+// passed are the go command's settings that the user decides: where modules and caches are. Everything that could
+// change the output is set by environ.
+var passed = []string{"GOPROXY", "GONOPROXY", "GOSUMDB", "GONOSUMDB", "GOPRIVATE", "GOINSECURE", "GOVCS", "GOAUTH", "GOMODCACHE", "GOCACHE"}
+
+// findToolchain asks the go command for its version and settings (about 10 ms).
+func findToolchain(ctx context.Context, dir string) (toolchain, error) {
+	cmd := goCommand(ctx, dir, append([]string{"env", "-json", "GOVERSION", "GOPATH"}, passed...)...)
+	cmd.Env = append(os.Environ(), "GOTOOLCHAIN=local", "GOWORK=off", "GOFLAGS=-mod=readonly")
+	out, err := output(ctx, cmd)
+	if err != nil {
+		return toolchain{}, err
+	}
+	var vars map[string]string
+	if err := json.Unmarshal(out, &vars); err != nil {
+		return toolchain{}, fmt.Errorf("read go env: %w", err)
+	}
+	t := toolchain{version: vars["GOVERSION"], gopath: vars["GOPATH"]}
+	for _, name := range passed {
+		if vars[name] != "" {
+			t.proxy = append(t.proxy, name+"="+vars[name])
+		}
+	}
+	return t, nil
+}
+
+// environ is the go command's environment beyond the process's: fixed, so that nobody's settings reach the binary.
+func (t toolchain) environ(goCache string) []string {
+	env := append([]string{}, t.proxy...)
+	env = append(env, "GOENV=off", "GOOS=linux", "GOARCH=amd64", "GOAMD64=v1", "CGO_ENABLED=0", "GO111MODULE=on",
+		"GOFLAGS=-mod=readonly", "GOWORK=off", "GOTOOLCHAIN=local", "GOEXPERIMENT=", "GODEBUG=", "GOFIPS140=off",
+		"GOPACKAGESDRIVER=off", "GOPATH="+t.gopath, "LC_ALL=C")
+	if goCache != "" {
+		env = append(env, "GOCACHE="+goCache)
+	}
+	return env
+}
+
+// compile makes the cache entry: the binary and the list of modules in it.
+func (b *builder) compile(ctx context.Context, dir string) error {
+	scratch, err := os.MkdirTemp(b.Cache, "compile-*")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(scratch)
+	description, err := b.overlay(ctx, scratch)
+	if err != nil {
+		return err
+	}
+	out := filepath.Join(dir, binary)
+	cmd := goCommand(ctx, b.ModuleDir, "build", "-overlay="+description, "-trimpath", "-buildvcs=false", "-tags="+tags,
+		"-ldflags=-s -w -buildid=", "-o", out, mainPath)
+	cmd.Env = append(os.Environ(), b.go_.environ(b.GoCache)...)
+	if _, err := output(ctx, cmd); err != nil {
+		return fmt.Errorf("compile: %w", err)
+	}
+	if err := os.Chmod(out, 0o755); err != nil { // the linker's mode depends on the umask
+		return err
+	}
+	return writeModules(out, filepath.Join(dir, modulesFile))
+}
+
+// overlay prepares the sources in scratch.
+func (b *builder) overlay(ctx context.Context, scratch string) (string, error) {
+	gen, err := b.generated(ctx)
+	if err != nil {
+		return "", err
+	}
+	o := new(overlay)
+	if err := b.overlayGenerated(o, gen); err != nil {
+		return "", err
+	}
+	if err := b.overlayOwn(o); err != nil {
+		return "", err
+	}
+	return o.write(scratch, b.ModuleDir)
+}
+
+// writeModules records which modules the linker put into the binary.
+func writeModules(bin, file string) error {
+	info, err := buildinfo.ReadFile(bin)
+	if err != nil {
+		return fmt.Errorf("read modules of %s: %w", bin, err)
+	}
+	var deps []Dependency
+	for _, d := range info.Deps {
+		if d.Replace != nil {
+			d = d.Replace
+		}
+		deps = append(deps, Dependency{d.Path, d.Version, d.Sum})
+	}
+	data, err := json.Marshal(deps)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, data, 0o644)
+}
+
+// goCommand is the go command with a process group of its own, which ends with ctx.
+func goCommand(ctx context.Context, dir string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir = dir
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = 5 * time.Second
+	return cmd
+}
+
+// output runs cmd; its error carries the end of what it said.
+func output(ctx context.Context, cmd *exec.Cmd) ([]byte, error) {
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case errors.Is(err, exec.ErrNotFound):
+		return nil, errors.New("the go command is not in PATH: the busybox is compiled on this machine; install Go and put its bin directory in PATH")
+	case err != nil:
+		return nil, fmt.Errorf("go %s: %w\n%s", cmd.Args[1], err, lastLines(stderr.String(), 20))
+	}
+	return stdout.Bytes(), nil
+}
+
+func lastLines(s string, n int) string {
+	lines := strings.Split(strings.TrimSpace(s), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
