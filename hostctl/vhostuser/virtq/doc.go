@@ -1,0 +1,15 @@
+// Package virtq is the device side of virtqueues: it takes the driver's buffers out of a ring in shared memory and gives
+// them back.
+//
+// A Queue is worked in batches: Pop buffers, fill or read them, Push each, then Flush once. Until Flush the driver sees
+// nothing of it; Abort gives back whatever was popped and not pushed, as if it had never been taken. Nothing allocates
+// once the caller's Chains have grown to the shape of the traffic.
+//
+// Subset: split rings with INDIRECT_DESC and EVENT_IDX. The driver is not trusted: each descriptor is copied to a local
+// once and then checked; a walk takes at most as many steps as the ring has entries; a driver that breaks the ring's
+// rules breaks this queue for good (ErrBroken) and nothing else.
+//
+// A Queue is not safe for use by several goroutines at a time.
+//
+// Sources: virtio 1.2 sections 2.6 to 2.8; the CVEs named in the tests.
+package virtq

@@ -1,0 +1,78 @@
+package virtq
+
+import (
+	"errors"
+	"fmt"
+	"math/bits"
+
+	"picolab/hostctl/vhostuser/guestmem"
+)
+
+// Feature bits that change how rings work (virtio 1.2 section 6).
+const (
+	FeatureIndirect = 1 << 28 // VIRTIO_F_INDIRECT_DESC
+	FeatureEventIdx = 1 << 29 // VIRTIO_F_EVENT_IDX
+	FeatureVersion1 = 1 << 32 // VIRTIO_F_VERSION_1
+	FeaturePacked   = 1 << 34 // VIRTIO_F_RING_PACKED
+)
+
+// MaxSize is the greatest number of entries of a ring.
+const MaxSize = 32768
+
+var (
+	// ErrBroken means that the driver broke the rules of the ring. It is the guest's fault and lasts until the ring is
+	// set up anew.
+	ErrBroken = errors.New("driver broke the virtqueue")
+	// ErrConfig means that the ring cannot be set up as asked.
+	ErrConfig = errors.New("bad virtqueue setup")
+)
+
+// Queue is one virtqueue as its device sees it, whatever the layout of its ring.
+type Queue interface {
+	// Size returns the number of entries of the ring.
+	Size() int
+	// Pop takes the next available buffer into c, which it overwrites. It reports false when there is none.
+	Pop(c *Chain) (bool, error)
+	// Push gives c back, with the number of bytes written at its beginning. The driver sees it after Flush. c's memory
+	// must not be touched any more.
+	Push(c *Chain, written int)
+	// Flush publishes what was pushed and reports whether the driver wants to be called for it.
+	Flush() (call bool)
+	// Abort makes available again every buffer that was popped and not pushed. Those pushed before must have been
+	// pushed in the order in which they were popped.
+	Abort()
+	// EnableKick asks the driver for a kick when it adds a buffer, and reports whether there is one already, in which
+	// case no kick may come and the caller should go on popping.
+	EnableKick() (available bool)
+	// DisableKick tells the driver that kicks are not needed; some may come all the same.
+	DisableKick()
+	// Base returns where a successor has to resume, in the form of the GET_VRING_BASE message.
+	Base() uint32
+	// Remap makes the queue follow a change of guest memory. No popped buffer may be outstanding. On error the queue
+	// must be closed.
+	Remap() error
+	// Close releases the guest memory. Only Base may be called afterwards.
+	Close()
+}
+
+// Config tells where a ring is. Addresses are those of the front-end's address space, as in SET_VRING_ADDR.
+type Config struct {
+	Size     int    // entries, a power of two up to MaxSize
+	Features uint64 // what the driver accepted
+	Desc     uint64 // descriptor area
+	Avail    uint64 // driver area
+	Used     uint64 // device area
+	Base     uint32 // where to begin, as in SET_VRING_BASE
+	Memory   *guestmem.Memory
+}
+
+// New sets up the queue that cfg describes.
+func New(cfg Config) (Queue, error) {
+	if cfg.Size <= 0 || cfg.Size > MaxSize || bits.OnesCount(uint(cfg.Size)) != 1 {
+		return nil, fmt.Errorf("set up ring: %d entries: %w", cfg.Size, ErrConfig)
+	}
+	if cfg.Features&FeaturePacked != 0 {
+		return nil, fmt.Errorf("set up ring: packed layout: %w", ErrConfig)
+	}
+	return newSplit(cfg)
+}
