@@ -1,0 +1,100 @@
+package catalogue
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"picolab/guestagent/client"
+	"picolab/guestagent/wire"
+	"picolab/hostctl/lab"
+)
+
+// Agent is what cases ask of an endpoint: the methods of *client.Client that
+// they use, with the two that return live objects as functions, so that tests
+// can fake them.
+type Agent interface {
+	Ping(ctx context.Context) error
+	Run(ctx context.Context, argv ...string) (client.Output, error)
+	ReadFile(ctx context.Context, path string) ([]byte, error)
+	Dmesg(ctx context.Context, follow bool, fn func(line string)) error
+
+	Links(ctx context.Context) ([]*wire.Link, error)
+	SetLink(ctx context.Context, name string, ch client.LinkChange) error
+	AddVLAN(ctx context.Context, parent, name string, id int) error
+	DelLink(ctx context.Context, name string) error
+	AddAddr(ctx context.Context, link string, prefix netip.Prefix) error
+	DelAddr(ctx context.Context, link string, prefix netip.Prefix) error
+	AddRoute(ctx context.Context, r client.Route) error
+	DelRoute(ctx context.Context, r client.Route) error
+	AddNeigh(ctx context.Context, link string, ip netip.Addr, mac string) error
+	DelNeigh(ctx context.Context, link string, ip netip.Addr) error
+	Sysctl(ctx context.Context, key, value string) error
+
+	Driver(ctx context.Context, link string) (client.DriverInfo, error)
+	Modprobe(ctx context.Context, name string, params ...string) error
+
+	PingHost(ctx context.Context, o client.PingOptions) (client.PingStats, error)
+	Source(ctx context.Context, o client.SourceOptions) (client.Transfer, error)
+	// Receive starts a sink; wait returns its account.
+	Receive(ctx context.Context, o client.SinkOptions) (addr netip.AddrPort, wait func(context.Context) (client.Transfer, error), err error)
+	// Record starts a capture; stop ends it.
+	Record(ctx context.Context, o client.CaptureOptions) (stop func(context.Context) (client.CaptureStats, error), err error)
+}
+
+// Monitor is QEMU's QMP door, as cases use it.
+type Monitor interface {
+	Run(ctx context.Context, cmd string, args, out any) error
+	// WaitEvent waits for an event of that name whose data match accepts.
+	WaitEvent(ctx context.Context, name string, match func(data map[string]any) bool) (map[string]any, error)
+}
+
+// Booted is a lab that is up.  [Up] makes one of real guests; tests fake it.
+type Booted interface {
+	Host() Agent
+	Machines() []Machine
+	Segment(link string) Segment
+	Timeout(w lab.Wait) time.Duration
+	Down(ctx context.Context) error
+}
+
+// Machine is a running guest.
+type Machine interface {
+	Name() string
+	Agent() Agent     // nil while the guest is not up
+	Monitor() Monitor // nil while QEMU does not run
+	Cards() []Card
+	Findings() []Finding
+	Logs() map[string]string // evidence files that grow, by the name they get in an instance's folder
+	Argv() []string
+}
+
+// Card is a network card of a running guest.
+type Card struct {
+	Model  string
+	MAC    string
+	Link   string
+	Tap    string       // its end in the lab's network namespace
+	Device string       // id in QMP
+	Netdev string       // id in QMP
+	Addr   netip.Prefix // planned for it; the runner assigns it
+}
+
+// Segment is a link of a running lab.
+type Segment struct {
+	Bridge string       // its netdev on the host side
+	Host   netip.Prefix // the host's address on it
+}
+
+// Finding is something bad a guest's kernel said.
+type Finding struct {
+	Guest string
+	Kind  string
+	Title string
+	Text  string
+	Fatal bool // the guest cannot go on
+}
+
+// Boot makes a lab of a topology.  dir is for its evidence; found is called at
+// once for every finding, from any goroutine.
+type Boot func(ctx context.Context, top Topology, dir string, found func(Finding)) (Booted, error)

@@ -1,0 +1,136 @@
+package catalogue
+
+// Case is one test of a seed document: data that says what it is, and the
+// function that does it.  The data dumps to JSON and is pinned by a golden file
+// (testdata/catalogue.json of package hostctl/internal/cli's tests), so that no
+// criterion changes unseen.
+type Case struct {
+	ID         string    `json:"id"`    // suite.name
+	Title      string    `json:"title"` // one line, no full stop
+	Seed       Seed      `json:"seed"`
+	Where      []Tier    `json:"where"`
+	Topology   Topology  `json:"topology"`
+	Matrix     Matrix    `json:"matrix"`
+	Needs      []string  `json:"needs"`
+	Params     Params    `json:"params"`
+	Steps      []string  `json:"steps"` // the seed's, in its order
+	Deviations []Deviant `json:"deviations,omitempty"`
+
+	Run func(*T) `json:"-"`
+}
+
+// Seed names the place a case comes from.
+type Seed struct {
+	Doc       string `json:"doc"`       // file name under seeds/
+	Item      string `json:"item"`      // the document's own number
+	Criterion string `json:"criterion"` // the document's words
+	Note      string `json:"note,omitempty"`
+}
+
+// Deviant is a criterion of the seed that cannot be met as written today, what
+// is asked for in its place, and why.  Both values are printed by the check.
+type Deviant struct {
+	Check  string `json:"check"`
+	Seed   string `json:"seed"`
+	Modern string `json:"modern"`
+	Reason string `json:"reason"`
+}
+
+// Tier is a kind of place a case can run in.
+type Tier string
+
+// The tiers, the cheapest first.
+const (
+	Container Tier = "T1" // guests under QEMU in namespaces of the kernel at hand
+	Nested    Tier = "T3" // guests inside the host image, which is itself a VM
+	Metal     Tier = "HW" // real hardware
+)
+
+// Topology is the lab a case wants.  A string "$axis" stands for the value of
+// that axis in the instance; [Topology.Resolve] puts it in.
+type Topology struct {
+	Guests []Guest `json:"guests"`
+	Links  []Link  `json:"links"`
+}
+
+// Guest is one guest of a topology.
+type Guest struct {
+	Name    string `json:"name"`
+	Machine string `json:"machine,omitempty"` // q35 or pc; q35 when empty
+	NICs    []NIC  `json:"nics"`
+	Ports   int    `json:"ports,omitempty"` // free hotplug slots wanted
+}
+
+// NIC is one network card of a guest, on a tap.
+type NIC struct {
+	Model   string   `json:"model"`
+	Link    string   `json:"link"`
+	Vhost   string   `json:"vhost,omitempty"`   // on or off; off when empty
+	Options []string `json:"options,omitempty"` // of QEMU's -device, option=value
+}
+
+// Link is one bridge of the lab's namespace, with an address of the host.
+type Link struct {
+	Name string `json:"name"`
+}
+
+// Matrix is the space of a case's instances.
+type Matrix struct {
+	Axes       []Axis      `json:"axes"` // in the order they vary, the last fastest
+	Exclusions []Exclusion `json:"exclusions,omitempty"`
+}
+
+// Axis is one dimension of a matrix.
+type Axis struct {
+	Name   string              `json:"name"`
+	Values []string            `json:"values"`
+	Quick  []string            `json:"quick,omitempty"` // the values of the quick profile; all when empty
+	Needs  map[string][]string `json:"needs,omitempty"` // what a value needs beyond the case's needs
+}
+
+// Exclusion is a combination that is no instance, with the reason.
+type Exclusion struct {
+	When   []Match `json:"when"` // all of them
+	Reason string  `json:"reason"`
+}
+
+// Match holds for an instance whose Axis has one of the values In.
+type Match struct {
+	Axis string   `json:"axis"`
+	In   []string `json:"in"`
+}
+
+// Params are a case's numbers.  Full has the seed's own and is complete; Quick
+// has those that differ in the quick profile.
+type Params struct {
+	Full  Values `json:"full"`
+	Quick Values `json:"quick,omitempty"`
+}
+
+// Values are parameters by name.  Lists are words between spaces; durations and
+// sizes carry their unit ("100us", "32MiB").
+type Values map[string]string
+
+// Profile chooses parameters and axis values.
+type Profile string
+
+// The profiles.
+const (
+	Quick Profile = "quick"
+	Full  Profile = "full"
+)
+
+// Get returns the parameter name in profile p and whether there is one.
+func (ps Params) Get(p Profile, name string) (string, bool) {
+	if v, ok := ps.Quick[name]; ok && p == Quick {
+		return v, true
+	}
+	v, ok := ps.Full[name]
+	return v, ok
+}
+
+// Suite is the part of the case's id before the first dot.
+func (c *Case) Suite() string {
+	suite, _, _ := cutID(c.ID)
+	return suite
+}

@@ -1,0 +1,237 @@
+package catalogue
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"picolab/hostctl/report"
+)
+
+// Selector is one word of the command line that picks cases: an id, a suite's
+// name, or a pattern with * and ? over ids, then optionally axis values:
+//
+//	vnic.mac-change
+//	vhostnet
+//	*.ping*
+//	vhostnet.ping[nic=e1000]
+//	*[nic=virtio,vhost=on]
+type Selector struct {
+	text    string
+	pattern string
+	want    map[string][]string
+}
+
+// ParseSelector reads a selector.
+func ParseSelector(s string) (Selector, error) {
+	sel := Selector{text: s, pattern: s}
+	if head, axes, ok := strings.Cut(s, "["); ok {
+		axes, closed := strings.CutSuffix(axes, "]")
+		if !closed {
+			return Selector{}, fmt.Errorf("parse selector %q: no closing bracket", s)
+		}
+		want, err := ParseAxes(strings.Split(axes, ","))
+		if err != nil {
+			return Selector{}, fmt.Errorf("parse selector %q: %w", s, err)
+		}
+		sel.pattern, sel.want = head, want
+	}
+	if _, err := path.Match(sel.pattern, ""); err != nil || sel.pattern == "" {
+		return Selector{}, fmt.Errorf("parse selector %q: not an id, a suite or a pattern", s)
+	}
+	return sel, nil
+}
+
+// ParseAxes reads words axis=value; an axis that comes again has all its values.
+func ParseAxes(words []string) (map[string][]string, error) {
+	want := map[string][]string{}
+	for _, w := range words {
+		axis, value, ok := strings.Cut(w, "=")
+		if !ok || axis == "" || value == "" {
+			return nil, fmt.Errorf("%q is not axis=value", w)
+		}
+		want[axis] = append(want[axis], strings.Split(value, ",")...)
+	}
+	return want, nil
+}
+
+// match reports whether the selector picks the case: its pattern fits and the
+// case has all the axes it names.
+func (sel Selector) match(c *Case) bool {
+	fits, _ := path.Match(sel.pattern, c.ID)
+	if !fits && sel.pattern != c.Suite() {
+		return false
+	}
+	for axis := range sel.want {
+		if c.axis(axis) == nil {
+			return false
+		}
+	}
+	return true
+}
+
+// Selection is what selectors and --set picked.
+type Selection struct {
+	Instances []Instance
+	Excluded  []report.Excluded // combinations that are no instance, with the reason
+}
+
+// Match returns the cases the selectors pick, in catalogue order; all without
+// any.  A selector that picks nothing is an error: it is a typing mistake.
+func (s *Set) Match(selectors []string) ([]*Case, error) {
+	picks, err := s.picks(selectors)
+	if err != nil {
+		return nil, err
+	}
+	var cases []*Case
+	for _, c := range s.cases {
+		if len(picks[c]) > 0 {
+			cases = append(cases, c)
+		}
+	}
+	return cases, nil
+}
+
+// Select returns the instances of the cases that the selectors pick, in profile
+// p, narrowed to the axis values of set.
+func (s *Set) Select(selectors []string, set map[string][]string, p Profile) (Selection, error) {
+	if p != Quick && p != Full {
+		return Selection{}, fmt.Errorf("select cases: profile %q is neither quick nor full", p)
+	}
+	picks, err := s.picks(selectors)
+	if err != nil {
+		return Selection{}, err
+	}
+	if err := checkSet(picks, set); err != nil {
+		return Selection{}, err
+	}
+	var out Selection
+	for _, c := range s.cases {
+		for _, want := range picks[c] {
+			out.add(c.expand(p, narrow(want, set)))
+		}
+	}
+	return out, nil
+}
+
+// picks returns for each case the axis values that the selectors ask of it, one
+// map for each selector that picks it.
+func (s *Set) picks(selectors []string) (map[*Case][]map[string][]string, error) {
+	if len(selectors) == 0 {
+		selectors = []string{"*"}
+	}
+	picks := map[*Case][]map[string][]string{}
+	for _, text := range selectors {
+		sel, err := ParseSelector(text)
+		if err != nil {
+			return nil, err
+		}
+		if err := s.pick(sel, picks); err != nil {
+			return nil, err
+		}
+	}
+	return picks, nil
+}
+
+func (s *Set) pick(sel Selector, picks map[*Case][]map[string][]string) error {
+	n := 0
+	for _, c := range s.cases {
+		if !sel.match(c) {
+			continue
+		}
+		if c.ID == sel.pattern {
+			if err := c.checkValues(sel.want); err != nil {
+				return fmt.Errorf("select %s: %w", sel.text, err)
+			}
+		}
+		picks[c] = append(picks[c], sel.want)
+		n++
+	}
+	if n == 0 {
+		return fmt.Errorf("select %s: no such case (hostctl list shows all)", sel.text)
+	}
+	return nil
+}
+
+// checkSet reports an axis or a value that none of the picked cases has.
+func checkSet(picks map[*Case][]map[string][]string, set map[string][]string) error {
+	for _, axis := range sortedKeys(set) {
+		var known []string
+		for c := range picks {
+			if a := c.axis(axis); a != nil {
+				known = append(known, a.Values...)
+			}
+		}
+		slices.Sort(known)
+		if err := wantKnown(axis, set[axis], slices.Compact(known)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Case) checkValues(want map[string][]string) error {
+	for _, axis := range sortedKeys(want) {
+		if err := wantKnown(axis, want[axis], c.axis(axis).Values); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func wantKnown(axis string, want, known []string) error {
+	if len(known) == 0 {
+		return fmt.Errorf("set %s: no selected case has this axis", axis)
+	}
+	for _, v := range want {
+		if !slices.Contains(known, v) {
+			return fmt.Errorf("set %s=%s: the values are %s", axis, v, strings.Join(known, ", "))
+		}
+	}
+	return nil
+}
+
+// narrow joins what a selector and --set want; on an axis that both name only
+// the common values stay.
+func narrow(want, set map[string][]string) map[string][]string {
+	out := map[string][]string{}
+	for axis, values := range set {
+		out[axis] = values
+	}
+	for axis, values := range want {
+		if both, ok := set[axis]; ok {
+			values = keep(values, both)
+		}
+		out[axis] = values
+	}
+	return out
+}
+
+// add sorts instances into those that are some and those that are excluded,
+// leaving out the ones that are there.
+func (out *Selection) add(all []Instance) {
+	for _, in := range all {
+		id := in.ID()
+		if reason := in.excluded(); reason != "" {
+			ex := report.Excluded{Instance: id, Reason: reason}
+			if !slices.Contains(out.Excluded, ex) {
+				out.Excluded = append(out.Excluded, ex)
+			}
+			continue
+		}
+		same := func(x Instance) bool { return x.ID() == id }
+		if !slices.ContainsFunc(out.Instances, same) {
+			out.Instances = append(out.Instances, in)
+		}
+	}
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

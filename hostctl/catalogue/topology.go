@@ -1,0 +1,108 @@
+package catalogue
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Resolve returns a copy of top with every "$axis" replaced by its value.
+func (top Topology) Resolve(binds []Bind) (Topology, error) {
+	r := resolver{binds: binds}
+	out := Topology{Links: slices.Clone(top.Links)}
+	for _, g := range top.Guests {
+		g.Machine = r.value(g.Machine)
+		g.NICs = slices.Clone(g.NICs)
+		for i := range g.NICs {
+			g.NICs[i] = r.nic(g.NICs[i])
+		}
+		out.Guests = append(out.Guests, g)
+	}
+	return out, r.err
+}
+
+// resolver replaces placeholders and keeps the first error.
+type resolver struct {
+	binds []Bind
+	err   error
+}
+
+func (r *resolver) nic(n NIC) NIC {
+	n.Model, n.Vhost = r.value(n.Model), r.value(n.Vhost)
+	n.Options = slices.Clone(n.Options)
+	for i, o := range n.Options {
+		key, val, _ := strings.Cut(o, "=")
+		n.Options[i] = key + "=" + r.value(val)
+	}
+	return n
+}
+
+func (r *resolver) value(s string) string {
+	name, ok := strings.CutPrefix(s, "$")
+	if !ok {
+		return s
+	}
+	for _, b := range r.binds {
+		if b.Axis == name {
+			return b.Value
+		}
+	}
+	if r.err == nil {
+		r.err = fmt.Errorf("no axis %q", name)
+	}
+	return s
+}
+
+// Key identifies a resolved topology: instances with equal keys can share a
+// booted lab.
+func (top Topology) Key() string {
+	b, err := json.Marshal(top)
+	if err != nil { // strings and numbers only: cannot happen
+		panic(err)
+	}
+	return string(b)
+}
+
+// String names a resolved topology for people: "a(virtio) b(virtio)".
+func (top Topology) String() string {
+	words := make([]string, 0, len(top.Guests))
+	for _, g := range top.Guests {
+		words = append(words, g.String())
+	}
+	return strings.Join(words, " ")
+}
+
+// String names a guest: its name and what its cards are.
+func (g Guest) String() string {
+	cards := make([]string, len(g.NICs))
+	for i, n := range g.NICs {
+		cards[i] = strings.Join(append([]string{n.Model}, n.Options...), ",")
+		if n.Vhost == "on" {
+			cards[i] += "+vhost"
+		}
+	}
+	if g.Machine != "" {
+		cards = append(cards, g.Machine)
+	}
+	return g.Name + "(" + strings.Join(cards, " ") + ")"
+}
+
+// Validate reports what makes a resolved topology impossible to boot.
+func (top Topology) Validate() error {
+	links := map[string]bool{}
+	for _, l := range top.Links {
+		links[l.Name] = true
+	}
+	for _, g := range top.Guests {
+		for i, n := range g.NICs {
+			if !links[n.Link] {
+				return fmt.Errorf("guest %s: NIC %d: no link %q", g.Name, i, n.Link)
+			}
+			if n.Vhost != "" && n.Vhost != "on" && n.Vhost != "off" {
+				return fmt.Errorf("guest %s: NIC %d: vhost %q is neither on nor off", g.Name, i, n.Vhost)
+			}
+		}
+	}
+	return nil
+}
