@@ -102,8 +102,9 @@ func (e Entry) check() error {
 	return nil
 }
 
-// checkPath refuses paths that are not clean, relative and inside.
-func checkPath(path string) error {
+// CheckPath refuses paths that are not clean, relative and inside the tree, or
+// longer than Linux takes.
+func CheckPath(path string) error {
 	if path == "" || len(path) > MaxPath || strings.ContainsRune(path, 0) {
 		return fmt.Errorf("path %.80q: empty, too long or with a NUL", path)
 	}

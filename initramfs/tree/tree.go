@@ -88,7 +88,7 @@ func (t *Tree) All() iter.Seq2[string, Entry] {
 // that runs through anything but folders is one too: a tree has no way to
 // write through a link.
 func (t *Tree) Put(path string, e Entry) error {
-	if err := checkPath(path); err != nil {
+	if err := CheckPath(path); err != nil {
 		return err
 	}
 	if err := e.check(); err != nil {
@@ -135,20 +135,28 @@ func (t *Tree) Remove(path string) {
 
 // Merge puts every entry of other into t. On a conflict t is left as it was.
 func (t *Tree) Merge(other *Tree) error {
-	merged := t.Clone()
+	// Both trees hold the folders above each of their paths, so comparing
+	// the paths they share also finds a file where the other has a folder.
 	for path, e := range other.All() {
-		if other.entries[path].implied && merged.isDir(path) {
-			continue
-		}
-		if err := merged.Put(path, e); err != nil {
-			return err
-		}
-		if other.entries[path].implied {
-			merged.entries[path] = node{Entry: e, implied: true}
+		old, ok := t.entries[path]
+		if ok && !compatible(old, other.entries[path]) {
+			return &ConflictError{Path: path, Old: old.Entry, New: e}
 		}
 	}
-	t.entries = merged.entries
+	for path, n := range other.entries {
+		if old, ok := t.entries[path]; !ok || (old.implied && !n.implied) {
+			t.entries[path] = n
+		}
+	}
 	return nil
+}
+
+// compatible reports whether two trees may hold a and b at one path.
+func compatible(a, b node) bool {
+	if a.IsDir() && b.IsDir() && (a.implied || b.implied) {
+		return true
+	}
+	return a.Same(b.Entry)
 }
 
 // Clone returns a tree that can be changed without changing t.
@@ -172,8 +180,6 @@ func (t *Tree) mustPut(path string, e Entry) {
 		panic(err) // unreachable: e satisfied Put in the tree it comes from
 	}
 }
-
-func (t *Tree) isDir(path string) bool { return t.entries[path].IsDir() }
 
 // parent returns the folder of path, "" at the top.
 func parent(path string) string {
