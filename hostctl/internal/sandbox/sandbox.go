@@ -54,7 +54,6 @@ type Spec struct {
 type Sandbox struct {
 	first    *proc.Process
 	lifeline io.Closer
-	grace    time.Duration
 
 	once sync.Once
 	code int
