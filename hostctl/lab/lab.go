@@ -10,45 +10,44 @@ import (
 
 	"picolab/guestagent/client"
 	"picolab/hostctl/internal/oops"
-	"picolab/hostctl/internal/proc"
 )
 
-// Env is where a lab runs and whom it tells.
+// Env is where a lab runs and whom it tells. The functions may be nil and are called from several goroutines.
 type Env struct {
-	Dir      string                           // evidence: console.log, argv.txt, qmp.log of each guest, links/*.pcapng; created when missing
-	Images   string                           // base of relative image folders
-	Agent    string                           // guestagent for the host side; default /bbin/guestagent
-	Cache    string                           // folder shared by the labs of one machine: the boot lock, the KVM probe's answer; "" means neither
-	Logf     func(format string, args ...any) // progress; nil means silence
-	OnState  func()                           // called after every change of a guest's state; nil means nobody listens
-	OnBadEnd func(guest string, f oops.Finding) // called at once for every finding; nil means nobody listens
+	Dir       string // evidence: GUEST/console.log, GUEST/argv.txt, GUEST/qmp.log, links/LINK.pcapng; made when missing
+	Images    string // base of relative image folders
+	Agent     string // guestagent program for the lab's own side; default /bbin/guestagent
+	Cache     string // folder shared by the labs of one machine: boot lock, KVM probe's answer; "" means neither
+	Logf      func(format string, args ...any)
+	OnState   func()                             // after every change of a guest's state
+	OnFinding func(guest string, f oops.Finding) // at once for every finding
 }
 
 // A Lab is a running spec. Its methods may be called from many goroutines.
 type Lab struct {
 	spec    Spec
 	env     Env
-	accel   string
-	sockets string // short-named folder for unix sockets, outside Dir: their paths are limited to 107 bytes
+	sockets string // private folder of unix sockets and initrds, outside Dir: socket paths are limited to 107 bytes
 	vms     []*VM
 	links   []*Network
 	host    *client.Client
-	hostCmd *proc.Process
-
-	mu      sync.Mutex
-	downed  bool
 	started time.Time
-	undo    stack
-	tasks   sync.WaitGroup
-	cancel  context.CancelFunc
-	ctx     context.Context // ends in Down
+	boots   chan struct{} // one token: who boots a guest under TCG
+
+	ctx    context.Context // ends in Down
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup // every goroutine of the lab
+
+	mu   sync.Mutex
+	undo stack
+	taps int // number of taps made by NewTap
 }
 
 // Spec is what the lab was made of, with every default filled in and the accelerator chosen.
 func (l *Lab) Spec() Spec { return l.spec }
 
 // Accel is the accelerator in use, "kvm" or "tcg".
-func (l *Lab) Accel() string { return l.accel }
+func (l *Lab) Accel() string { return l.spec.Accel }
 
 // Dir is where the lab leaves its evidence.
 func (l *Lab) Dir() string { return l.env.Dir }
@@ -57,7 +56,7 @@ func (l *Lab) Dir() string { return l.env.Dir }
 func (l *Lab) Started() time.Time { return l.started }
 
 // Timeout is the table's entry for this lab.
-func (l *Lab) Timeout(w Wait) time.Duration { return Timeout(w, l.accel, l.spec.Nesting) }
+func (l *Lab) Timeout(w Wait) time.Duration { return Timeout(w, l.spec.Accel, l.spec.Nesting) }
 
 // Host is the agent in the lab's own network namespace: the other end of every link.
 func (l *Lab) Host() *client.Client { return l.host }
@@ -74,6 +73,9 @@ func (l *Lab) Guest(name string) *VM {
 	}
 	return nil
 }
+
+// Links are the lab's links in the spec's order.
+func (l *Lab) Links() []*Network { return append([]*Network(nil), l.links...) }
 
 // Link returns the link of that name, or nil.
 func (l *Lab) Link(name string) *Network {
@@ -95,7 +97,7 @@ func (l *Lab) Findings() []oops.Finding {
 }
 
 // DialHost starts another agent on the lab's own side and returns the connection to it; closing the connection ends it.
-func (l *Lab) DialHost(ctx context.Context) (net.Conn, error) {
+func (l *Lab) DialHost() (net.Conn, error) {
 	conn, p, err := startHostAgent(l.ctx, l.env)
 	if err != nil {
 		return nil, err
@@ -104,15 +106,29 @@ func (l *Lab) DialHost(ctx context.Context) (net.Conn, error) {
 	return conn, nil
 }
 
+// Down takes everything away that Up made, in the reverse order, and waits for all of it. It may be called many times
+// and after a failure; the evidence stays. The error joins what could not be taken away.
+func (l *Lab) Down(ctx context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	err := l.undo.run(ctx)
+	l.cancel()
+	l.tasks.Wait()
+	if err != nil {
+		return infra("take lab %s down: %w", l.spec.Name, err)
+	}
+	return nil
+}
+
 func (l *Lab) logf(format string, args ...any) {
 	if l.env.Logf != nil {
 		l.env.Logf(format, args...)
 	}
 }
 
-// evidence makes a folder below Dir for one guest or one purpose.
-func (e Env) evidence(elem ...string) (string, error) {
-	dir := filepath.Join(append([]string{e.Dir}, elem...)...)
+// evidence makes the folder below Dir for one guest or one purpose.
+func (l *Lab) evidence(name string) (string, error) {
+	dir := filepath.Join(l.env.Dir, name)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", infra("make evidence folder: %w", err)
 	}

@@ -8,6 +8,7 @@ import (
 // A Network is one link of a running lab: a bridge that answers to the host's address.
 type Network struct {
 	spec   Link
+	index  int
 	bridge string
 	order  []string // "guest/index" of every NIC on the link, in the spec's order; gives the address plan
 }
@@ -45,7 +46,7 @@ func nicKey(guest string, index int) string { return fmt.Sprintf("%s/%d", guest,
 func networks(s Spec) []*Network {
 	var all []*Network
 	for i, link := range s.Links {
-		n := &Network{spec: link, bridge: fmt.Sprintf("br%d", i)}
+		n := &Network{spec: link, index: i, bridge: fmt.Sprintf("br%d", i)}
 		for _, g := range s.Guests {
 			for j, nic := range g.NICs {
 				if nic.Link == link.Name {
@@ -58,7 +59,8 @@ func networks(s Spec) []*Network {
 	return all
 }
 
-// netdevID, deviceID and tapName are the names of a guest's i-th NIC in QMP and in the lab's network namespace.
-func netdevID(i int) string           { return fmt.Sprintf("net%d", i) }
-func deviceID(i int) string           { return fmt.Sprintf("nic%d", i) }
-func tapName(guest, index int) string { return fmt.Sprintf("tap%dn%d", guest, index) }
+// deviceID is the name of a guest's i-th NIC in QMP.
+func deviceID(i int) string { return fmt.Sprintf("nic%d", i) }
+
+// tapName is the host's end of a guest's NIC.
+func tapName(guest, nic int) string { return fmt.Sprintf("tap%dn%d", guest, nic) }

@@ -18,9 +18,10 @@ type Guest struct {
 	Machine     string   `json:"machine,omitempty" yaml:"machine,omitempty"`       // "q35" (default) or "pc"
 	CPUs        int      `json:"cpus,omitempty" yaml:"cpus,omitempty"`             // default 1
 	MemoryMiB   int      `json:"memory_mib,omitempty" yaml:"memory_mib,omitempty"` // default 512
-	CID         uint32   `json:"cid,omitempty" yaml:"cid,omitempty"`               // vsock context id; default 3 + index
+	CID         uint32   `json:"cid,omitempty" yaml:"cid,omitempty"`               // vsock context id; derived from lab and guest when 0
 	NICs        []NIC    `json:"nics,omitempty" yaml:"nics,omitempty"`
 	CommandLine []string `json:"command_line,omitempty" yaml:"command_line,omitempty"` // appended to the image's own
+	SpareSlots  int      `json:"spare_slots,omitempty" yaml:"spare_slots,omitempty"`   // root ports for NICs plugged in at run time (q35)
 	Extra       []string `json:"extra,omitempty" yaml:"extra,omitempty"`               // appended to QEMU's argv as is
 }
 
@@ -67,17 +68,17 @@ func (s Spec) WithDefaults() Spec {
 	}
 	s.Guests = append([]Guest(nil), s.Guests...)
 	for i := range s.Guests {
-		s.Guests[i] = s.Guests[i].withDefaults(s.Name, i)
+		s.Guests[i] = s.Guests[i].withDefaults(s.Name)
 	}
 	return s
 }
 
-func (g Guest) withDefaults(lab string, index int) Guest {
+func (g Guest) withDefaults(lab string) Guest {
 	setDefault(&g.Image, "guest")
 	setDefault(&g.Machine, "q35")
 	setDefault(&g.CPUs, 1)
 	setDefault(&g.MemoryMiB, 512)
-	setDefault(&g.CID, uint32(3+index))
+	setDefault(&g.CID, cid(lab, g.Name))
 	g.NICs = append([]NIC(nil), g.NICs...)
 	for i := range g.NICs {
 		g.NICs[i] = g.NICs[i].withDefaults(lab, g.Name, i)

@@ -8,6 +8,7 @@ type Wait string
 // The kinds of waiting, and what each one waits for.
 const (
 	WaitStart    Wait = "start"    // QEMU's process to answer on its QMP socket
+	WaitTurn     Wait = "turn"     // other guests of this machine to boot first, under TCG
 	WaitHello    Wait = "hello"    // a booting guest's agent to answer Hello
 	WaitAgent    Wait = "agent"    // one ordinary request to an agent that is up
 	WaitHost     Wait = "host"     // one request to the lab's host side, which runs natively at every accelerator
@@ -31,6 +32,7 @@ type scaling struct {
 // follows from 3.5 s measured under TCG and a machine ten times slower than that one.
 var table = map[Wait]scaling{
 	WaitStart:    {base: 10 * time.Second, native: true},
+	WaitTurn:     {base: time.Minute},
 	WaitHello:    {base: 4 * time.Second},
 	WaitAgent:    {base: 2 * time.Second},
 	WaitHost:     {base: 10 * time.Second, native: true},
@@ -41,7 +43,7 @@ var table = map[Wait]scaling{
 	WaitTransfer: {base: 5 * time.Second},
 	WaitShutdown: {base: 3 * time.Second},
 	WaitStop:     {base: 5 * time.Second, native: true},
-	WaitOops:     {base: 100 * time.Millisecond},
+	WaitOops:     {base: 50 * time.Millisecond},
 }
 
 // Timeout is how long to wait at most: the kind's base, times 1 under KVM and 10 under TCG, times 10 for every emulated

@@ -107,6 +107,7 @@ func (p *problems) checkGuest(path string, g Guest, s Spec) {
 	p.check(g.CPUs >= 1 && g.CPUs <= 64, path+".cpus", "%d is not between 1 and 64", g.CPUs)
 	p.check(g.MemoryMiB >= minMemoryMiB && g.MemoryMiB <= maxMemoryMiB, path+".memory_mib", "%d is not between %d and %d", g.MemoryMiB, minMemoryMiB, maxMemoryMiB)
 	p.check(g.CID >= 3 && g.CID != 1<<32-1, path+".cid", "%d is reserved; context ids of guests start at 3", g.CID)
+	p.check(g.SpareSlots >= 0 && g.SpareSlots <= maxNICs, path+".spare_slots", "%d is not between 0 and %d", g.SpareSlots, maxNICs)
 	p.check(len(g.NICs) <= maxNICs, path+".nics", "%d are more than %d", len(g.NICs), maxNICs)
 	for i, n := range g.NICs {
 		p.checkNIC(fmt.Sprintf("%s.nics[%d]", path, i), n, s)

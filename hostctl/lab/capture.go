@@ -1,0 +1,64 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"picolab/guestagent/client"
+)
+
+// A Capture records one link to a pcapng file.
+type Capture struct {
+	Path  string
+	inner *client.Capture
+}
+
+// StartCapture records every frame the link's bridge sees to file, which is relative to the lab's Dir. It returns once
+// frames are being recorded.
+func (l *Lab) StartCapture(ctx context.Context, link, file string) (*Capture, error) {
+	n := l.Link(link)
+	if n == nil {
+		return nil, &SpecError{Problems: []string{fmt.Sprintf("no link is called %q", link)}}
+	}
+	path := file
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(l.env.Dir, file)
+	}
+	c, err := l.host.Capture(ctx, client.CaptureOptions{Link: n.bridge, Path: path, Promisc: true})
+	if err != nil {
+		return nil, infra("capture link %s: %w", link, err)
+	}
+	return &Capture{Path: path, inner: c}, nil
+}
+
+// Stop ends the recording; the file is complete when it returns.
+func (c *Capture) Stop(ctx context.Context) (client.CaptureStats, error) {
+	stats, err := c.inner.Stop(ctx)
+	if err != nil {
+		return stats, infra("end capture %s: %w", c.Path, err)
+	}
+	return stats, nil
+}
+
+// startCaptures records the links whose spec asks for it, from before the first guest's first frame.
+func (l *Lab) startCaptures(ctx context.Context) error {
+	for _, n := range l.links {
+		if !n.spec.Capture {
+			continue
+		}
+		if _, err := l.evidence("links"); err != nil {
+			return err
+		}
+		c, err := l.StartCapture(ctx, n.Name(), filepath.Join("links", n.Name()+".pcapng"))
+		if err != nil {
+			return err
+		}
+		l.undo.push("end capture of "+n.Name(), func(ctx context.Context) error {
+			_, err := c.Stop(ctx)
+			return errors.Join(err)
+		})
+	}
+	return nil
+}

@@ -1,0 +1,41 @@
+package lab
+
+import (
+	"picolab/hostctl/internal/qemu"
+	"picolab/images/manifest"
+)
+
+// files are the paths a guest's QEMU is told of.
+type files struct {
+	initrd, qmp, consoleSocket, consoleLog string
+}
+
+// config makes the guest's QEMU configuration from data alone: the same spec, image and files give the same argv. Neither
+// clock nor randomness enters it; the boot token travels inside the initrd.
+func config(lab string, g Guest, accel string, m *manifest.Manifest, vsock qemu.Vsock, taps []string, f files) qemu.Config {
+	c := qemu.Config{
+		Name:          lab + "-" + g.Name,
+		Machine:       g.Machine,
+		Accel:         accel,
+		CPUs:          g.CPUs,
+		MemoryMiB:     g.MemoryMiB,
+		Kernel:        m.Kernel(),
+		Initrd:        f.initrd,
+		Vsock:         vsock,
+		SpareSlots:    g.SpareSlots,
+		QMPSocket:     f.qmp,
+		ConsoleSocket: f.consoleSocket,
+		ConsoleFile:   f.consoleLog,
+		Extra:         g.Extra,
+	}
+	c.CommandLine = append(c.CommandLine, "console=ttyS0")
+	c.CommandLine = append(c.CommandLine, m.CommandLine...)
+	c.CommandLine = append(c.CommandLine, g.CommandLine...)
+	for i, n := range g.NICs {
+		c.NICs = append(c.NICs, qemu.NIC{
+			ID: deviceID(i), Model: n.Model, MAC: n.MAC, Options: n.Options,
+			Backend: n.Backend, Tap: taps[i], Vhost: n.Vhost, Queues: n.Queues,
+		})
+	}
+	return c
+}

@@ -1,0 +1,118 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"picolab/hostctl/internal/netdev"
+	"picolab/hostctl/internal/oops"
+	"picolab/hostctl/internal/proc"
+	"picolab/hostctl/internal/qemu"
+)
+
+// makeGuests gives every guest its taps, vsock device, console and command line, and starts none.
+func (l *Lab) makeGuests(context.Context) error {
+	for i, v := range l.vms {
+		if err := l.makeGuest(i, v); err != nil {
+			return infra("make guest %s: %w", v.spec.Name, err)
+		}
+	}
+	return nil
+}
+
+func (l *Lab) makeGuest(index int, v *VM) error {
+	var err error
+	if v.dir, err = l.evidence(v.spec.Name); err != nil {
+		return err
+	}
+	for i, n := range v.spec.NICs {
+		tap, err := l.makeTap(tapName(index, i), n)
+		if err != nil {
+			return err
+		}
+		v.taps = append(v.taps, tap)
+	}
+	if err := l.makeConsole(v); err != nil {
+		return err
+	}
+	if v.device, err = l.newVsock(v); err != nil {
+		return err
+	}
+	l.undo.push("close vsock device of "+v.spec.Name, func(context.Context) error { return v.device.close() })
+	l.undo.push("stop guest "+v.spec.Name, func(ctx context.Context) error { return v.Stop(ctx) })
+	return v.makeArgv()
+}
+
+// makeTap makes the host's end of a NIC on its link's bridge; backend user has none.
+func (l *Lab) makeTap(name string, n NIC) (string, error) {
+	if n.Backend != BackendTap {
+		return "", nil
+	}
+	if n.Vhost {
+		if _, err := os.Stat("/dev/vhost-net"); err != nil {
+			return "", fmt.Errorf("vhost: %w", err)
+		}
+	}
+	link := l.Link(n.Link)
+	t := netdev.Tap{Name: name, Queues: n.Queues, Owner: -1, Master: link.bridge, MTU: link.spec.MTU}
+	if err := netdev.CreateTap(t); err != nil {
+		return "", err
+	}
+	l.undo.push("delete tap", func(context.Context) error { return netdev.Delete(name) })
+	return name, netdev.Up(name)
+}
+
+// NewTap makes one more tap on a link, for a NIC that is plugged in at run time, and says what it is called. It goes with
+// the lab.
+func (l *Lab) NewTap(link string, queues int) (string, error) {
+	if l.Link(link) == nil {
+		return "", &SpecError{Problems: []string{fmt.Sprintf("no link is called %q", link)}}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.taps++
+	name, err := l.makeTap(fmt.Sprintf("hot%d", l.taps), NIC{Backend: BackendTap, Link: link, Queues: queues})
+	if err != nil {
+		return "", infra("make tap on link %s: %w", link, err)
+	}
+	return name, nil
+}
+
+// makeConsole opens the console log and puts the scanner behind it.
+func (l *Lab) makeConsole(v *VM) error {
+	v.scanner = oops.New(oops.Options{Grace: l.Timeout(WaitOops), Notify: v.report})
+	c, err := openConsole(filepath.Join(v.dir, "console.log"), v.scanner, v.listening)
+	if err != nil {
+		return err
+	}
+	v.console = c
+	l.undo.push("close console of "+v.spec.Name, func(context.Context) error {
+		c.close()
+		return v.scanner.Close()
+	})
+	return nil
+}
+
+// listening is told that the guest's console shows the agent's ready line.
+func (v *VM) listening() {
+	select {
+	case v.ready <- struct{}{}:
+	default:
+	}
+}
+
+// makeArgv settles the QEMU command line and leaves it as evidence, before there is anything to go wrong.
+func (v *VM) makeArgv() error {
+	base := filepath.Join(v.lab.sockets, v.spec.Name)
+	v.config = config(v.lab.spec.Name, v.spec, v.lab.spec.Accel, v.image, v.device.config(), v.taps, files{
+		initrd: v.initrd(), qmp: base + ".qmp", consoleSocket: base + ".console", consoleLog: v.console.path,
+	})
+	args, err := qemu.Cmdline(v.config)
+	if err != nil {
+		return &SpecError{Problems: []string{fmt.Sprintf("guest %s: %v", v.spec.Name, err)}}
+	}
+	v.argv = append([]string{"qemu-system-x86_64"}, args...)
+	return os.WriteFile(filepath.Join(v.dir, "argv.txt"), []byte(proc.Quote(v.argv)+"\n"), 0o644)
+}

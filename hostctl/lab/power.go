@@ -1,0 +1,321 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"picolab/guestagent/client"
+	"picolab/guestagent/wire"
+	"picolab/hostctl/internal/oops"
+	"picolab/hostctl/internal/qemu"
+)
+
+// A run is one QEMU process of a guest, from start to end.
+type run struct {
+	machine *qemu.Machine
+	started time.Time
+	ended   chan struct{} // closed when QEMU has ended and everything about it is recorded
+
+	once   sync.Once
+	broken chan struct{} // closed when waiting for the guest has become pointless
+
+	// Guarded by VM.mu.
+	wanted  bool  // the lab asked QEMU to end
+	poweron bool  // the guest has not powered itself off
+	err     error // why QEMU ended, once ended is closed
+}
+
+func (r *run) breakOff() { r.once.Do(func() { close(r.broken) }) }
+
+// Start starts QEMU with the guest's argv and waits for Hello. A guest that runs already is an error.
+func (v *VM) Start(ctx context.Context) error {
+	v.power.Lock()
+	defer v.power.Unlock()
+	release, err := v.lab.turn(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	r, err := v.startQEMU(ctx)
+	if err != nil {
+		return err
+	}
+	return v.awaitHello(ctx, r.started, "")
+}
+
+// startQEMU writes a fresh token into the initrd, starts the process and those who watch it.
+func (v *VM) startQEMU(ctx context.Context) (*run, error) {
+	if v.current() != nil {
+		return nil, fmt.Errorf("start guest %s: it runs already", v.spec.Name)
+	}
+	token := newToken()
+	b := boot{Token: token, Image: v.image.ID, Hostname: v.spec.Name, Port: agentPort}
+	if err := writeInitrd(v.initrd(), v.image, b); err != nil {
+		return nil, infra("prepare guest %s: %w", v.spec.Name, err)
+	}
+	log, err := os.OpenFile(filepath.Join(v.dir, "qmp.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	if err != nil {
+		return nil, infra("open QMP log: %w", err)
+	}
+	r := &run{started: time.Now(), ended: make(chan struct{}), broken: make(chan struct{}), poweron: true}
+	if r.machine, err = v.launch(ctx, log); err != nil {
+		log.Close()
+		return nil, infra("start guest %s: %w", v.spec.Name, err)
+	}
+	v.mu.Lock()
+	v.run, v.token = r, token
+	v.mu.Unlock()
+	v.setState(StateBooting)
+	v.lab.tasks.Go(func() {
+		defer log.Close()
+		v.watch(r)
+	})
+	if err := v.console.connect(ctx, v.config.ConsoleSocket); err != nil {
+		return nil, infra("start guest %s: %w", v.spec.Name, err)
+	}
+	v.lab.tasks.Go(v.console.drain)
+	return r, nil
+}
+
+// launch runs QEMU on the lab's context; ctx only ends the waiting for QMP.
+func (v *VM) launch(ctx context.Context, log *os.File) (*qemu.Machine, error) {
+	limit := v.lab.Timeout(WaitStart)
+	v.lab.logf("waiting up to %v for QEMU of %s", limit, v.spec.Name)
+	running, kill := context.WithCancel(v.lab.ctx)
+	stop := context.AfterFunc(ctx, kill)
+	m, err := qemu.Start(running, v.config, qemu.StartOptions{Deadline: limit, QMPLog: log})
+	if err != nil {
+		kill()
+		return nil, errors.Join(err, ctx.Err())
+	}
+	if !stop() {
+		m.Wait()
+		return nil, context.Cause(ctx)
+	}
+	context.AfterFunc(v.lab.ctx, kill)
+	return m, nil
+}
+
+// watch takes QEMU's events until it ends, then records how it ended.
+func (v *VM) watch(r *run) {
+	for e := range r.machine.Monitor.Events(context.WithoutCancel(v.lab.ctx)) {
+		v.event(r, e)
+	}
+	err := r.machine.Wait()
+	v.mu.Lock()
+	expected := r.wanted || err == nil && !r.poweron
+	r.err = err
+	v.run = nil
+	agent := v.agent
+	v.agent = nil
+	v.mu.Unlock()
+	if agent != nil {
+		agent.Close()
+	}
+	if expected {
+		v.setState(StateOff)
+	} else {
+		v.setState(StateDead)
+		v.report(oops.Finding{Kind: QEMUEnded, Title: fmt.Sprintf("QEMU ended by itself: %v", err), Line: fmt.Sprint(err)})
+	}
+	r.breakOff()
+	close(r.ended)
+}
+
+// event records what QEMU tells of the guest's life.
+func (v *VM) event(r *run, e qemu.Event) {
+	switch e.Name {
+	case "GUEST_PANICKED":
+		v.setState(StatePanicked)
+		v.report(oops.Finding{Kind: GuestPanicked, Title: "the guest's kernel panicked", Line: fmt.Sprint(e.Data)})
+	case "SHUTDOWN":
+		if guest, _ := e.Data["guest"].(bool); guest {
+			v.lab.logf("guest %s powered itself off", v.spec.Name)
+			v.mu.Lock()
+			r.poweron = false
+			v.mu.Unlock()
+		}
+	}
+}
+
+// current is the running QEMU, or nil.
+func (v *VM) current() *run {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.run
+}
+
+// Reconnect waits until the guest's agent answers a new connection, after a resume or a reboot that the guest began by
+// itself, and makes it the guest's Agent.
+func (v *VM) Reconnect(ctx context.Context) error {
+	v.power.Lock()
+	defer v.power.Unlock()
+	return v.awaitHello(ctx, time.Now(), "")
+}
+
+// Reboot makes the guest reboot itself and waits for the Hello of its next life.
+func (v *VM) Reboot(ctx context.Context) error {
+	v.power.Lock()
+	defer v.power.Unlock()
+	agent, hello := v.Agent(), v.Hello()
+	if agent == nil {
+		return fmt.Errorf("reboot guest %s: it is %s", v.spec.Name, v.State())
+	}
+	release, err := v.lab.turn(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	began := time.Now()
+	if err := agent.Power(ctx, "reboot"); err != nil {
+		return v.blame(fmt.Errorf("reboot: %w", err))
+	}
+	v.setState(StateBooting)
+	return v.awaitHello(ctx, began, hello.GetBootId())
+}
+
+// PowerOff asks the guest to power itself off and waits for QEMU's end. A guest that does not is its own fault, and is
+// stopped.
+func (v *VM) PowerOff(ctx context.Context) error {
+	v.power.Lock()
+	defer v.power.Unlock()
+	r, agent := v.current(), v.Agent()
+	if r == nil {
+		return nil
+	}
+	if agent == nil {
+		return fmt.Errorf("power off guest %s: it is %s", v.spec.Name, v.State())
+	}
+	limit := v.lab.Timeout(WaitShutdown)
+	v.lab.logf("waiting up to %v for %s to power off", limit, v.spec.Name)
+	wait, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	if err := agent.Power(wait, "off"); err != nil {
+		v.stop(r)
+		return v.blame(fmt.Errorf("power off: %w", err))
+	}
+	select {
+	case <-r.ended:
+		return nil
+	case <-wait.Done():
+		v.stop(r)
+		return v.blame(fmt.Errorf("did not power off within %v", limit))
+	}
+}
+
+// Stop ends QEMU whatever the guest is doing, and waits for its end. A guest that does not run is no error.
+func (v *VM) Stop(context.Context) error {
+	v.power.Lock()
+	defer v.power.Unlock()
+	if r := v.current(); r != nil {
+		v.stop(r)
+	}
+	return nil
+}
+
+func (v *VM) stop(r *run) {
+	v.mu.Lock()
+	r.wanted = true
+	agent := v.agent
+	v.agent = nil
+	v.mu.Unlock()
+	if agent != nil {
+		agent.Close()
+	}
+	r.machine.Stop(v.lab.Timeout(WaitStop))
+	<-r.ended
+}
+
+// Between two tries of a Hello. The console's ready line cuts it short, so it matters only to guests that have none.
+const helloInterval = 200 * time.Millisecond
+
+// awaitHello dials until the agent answers Hello from a boot other than the one named, and makes it the guest's Agent. The
+// error is the guest's fault, or ours when QEMU failed.
+func (v *VM) awaitHello(ctx context.Context, since time.Time, otherBoot string) error {
+	r := v.current()
+	if r == nil {
+		return fmt.Errorf("wait for guest %s: it does not run", v.spec.Name)
+	}
+	v.dropAgent()
+	limit := v.lab.Timeout(WaitHello)
+	v.lab.logf("waiting up to %v for Hello from %s", limit, v.spec.Name)
+	wait, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	tick := time.NewTicker(helloInterval)
+	defer tick.Stop()
+	for {
+		c, hello, err := v.hail(wait, otherBoot)
+		if err == nil {
+			v.adopt(c, hello, time.Since(since))
+			return nil
+		}
+		select {
+		case <-r.broken:
+			return v.brokenBoot(r)
+		case <-wait.Done():
+			if ctx.Err() != nil {
+				return infra("wait for guest %s: %w", v.spec.Name, context.Cause(ctx))
+			}
+			return v.blame(fmt.Errorf("no Hello within %v: %w", limit, err))
+		case <-v.ready:
+		case <-tick.C:
+		}
+	}
+}
+
+// hail opens one connection and says Hello.
+func (v *VM) hail(ctx context.Context, otherBoot string) (*client.Client, *wire.HelloReply, error) {
+	ctx, cancel := context.WithTimeout(ctx, v.lab.Timeout(WaitAgent))
+	defer cancel()
+	conn, err := v.Dial(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	c := client.New(conn)
+	hello, err := c.Hello(ctx, v.Token())
+	if err == nil && otherBoot != "" && hello.GetBootId() == otherBoot {
+		err = errors.New("the guest has not rebooted yet")
+	}
+	if err != nil {
+		c.Close()
+		return nil, nil, err
+	}
+	return c, hello, nil
+}
+
+func (v *VM) adopt(c *client.Client, hello *wire.HelloReply, took time.Duration) {
+	v.mu.Lock()
+	v.agent, v.hello, v.bootTime = c, hello, took
+	v.mu.Unlock()
+	v.setState(StateUp)
+	v.lab.logf("guest %s is up after %v (agent %s, Linux %s)", v.spec.Name, took.Round(time.Millisecond), hello.GetVersion(), hello.GetKernel())
+}
+
+// dropAgent closes the connection that a reboot or a resume has made useless.
+func (v *VM) dropAgent() {
+	v.mu.Lock()
+	agent := v.agent
+	v.agent = nil
+	v.mu.Unlock()
+	if agent != nil {
+		agent.Close()
+	}
+}
+
+// brokenBoot says why a guest will never answer: its QEMU failed (our fault), or it crashed or powered itself off.
+func (v *VM) brokenBoot(r *run) error {
+	select {
+	case <-r.ended:
+	case <-time.After(v.lab.Timeout(WaitOops)): // a crash with QEMU still there: let the report become whole
+		return v.blame(errors.New("crashed before its agent answered"))
+	}
+	if r.err != nil {
+		return infra("QEMU of guest %s: %w", v.spec.Name, r.err)
+	}
+	return v.blame(errors.New("powered itself off before its agent answered"))
+}

@@ -1,0 +1,171 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"picolab/hostctl/internal/flock"
+	"picolab/hostctl/internal/netdev"
+	"picolab/hostctl/internal/probe"
+	"picolab/images/manifest"
+)
+
+// Up makes the lab and waits until every guest's agent has answered Hello. It must run inside a sandbox. When it fails,
+// everything made so far is taken away again and the error is a *SpecError, a *GuestError or an *InfraError. ctx ends the
+// waiting, not the lab: Down does that.
+func Up(ctx context.Context, spec Spec, env Env) (*Lab, error) {
+	if err := spec.Validate(); err != nil {
+		return nil, err
+	}
+	l := &Lab{spec: spec.WithDefaults(), env: env, started: time.Now(), boots: make(chan struct{}, 1)}
+	l.ctx, l.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	if err := l.up(ctx); err != nil {
+		if down := l.Down(context.WithoutCancel(ctx)); down != nil {
+			l.logf("after the failure: %v", down)
+		}
+		return nil, infra("%w", err)
+	}
+	return l, nil
+}
+
+func (l *Lab) up(ctx context.Context) error {
+	steps := []func(context.Context) error{
+		l.chooseAccel, l.makeFolders, l.loadImages, l.makeLinks, l.startHost, l.makeGuests, l.startCaptures, l.bootGuests,
+	}
+	for _, step := range steps {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// chooseAccel settles "auto": KVM only where a guest was seen to run under it.
+func (l *Lab) chooseAccel(ctx context.Context) error {
+	if _, err := exec.LookPath("qemu-system-x86_64"); err != nil && len(l.spec.Guests) > 0 {
+		return infra("find QEMU in the host image (is it built from a recipe with QEMU?): %w", err)
+	}
+	if l.spec.Accel == AccelTCG {
+		return nil
+	}
+	ok, evidence := probe.AskKVM(ctx, l.env.Cache)
+	switch {
+	case ok:
+		l.spec.Accel = AccelKVM
+	case l.spec.Accel == AccelKVM:
+		return infra("accelerator kvm does not work here: %s", evidence)
+	default:
+		l.logf("accelerator tcg: %s", evidence)
+		l.spec.Accel = AccelTCG
+	}
+	return nil
+}
+
+func (l *Lab) makeFolders(context.Context) error {
+	if err := os.MkdirAll(l.env.Dir, 0o755); err != nil {
+		return infra("make evidence folder: %w", err)
+	}
+	dir, err := os.MkdirTemp("", "lab")
+	if err != nil {
+		return infra("make socket folder: %w", err)
+	}
+	l.sockets = dir
+	l.undo.push("remove sockets", func(context.Context) error { return os.RemoveAll(dir) })
+	return nil
+}
+
+// loadImages reads every guest's manifest before anything is started.
+func (l *Lab) loadImages(context.Context) error {
+	for _, g := range l.spec.Guests {
+		dir := g.Image
+		if !filepath.IsAbs(dir) {
+			dir = filepath.Join(l.env.Images, dir)
+		}
+		m, err := manifest.Read(dir)
+		if err != nil {
+			return infra("read image of guest %s: %w", g.Name, err)
+		}
+		if m.Kernel() == "" || len(m.Segments()) == 0 {
+			return &SpecError{Problems: []string{fmt.Sprintf("guest %s: image %s has no kernel and segments to boot", g.Name, g.Image)}}
+		}
+		l.vms = append(l.vms, &VM{lab: l, spec: g, image: m, state: StateOff, ready: make(chan struct{}, 1)})
+	}
+	return nil
+}
+
+func (l *Lab) makeLinks(context.Context) error {
+	l.links = networks(l.spec)
+	for _, n := range l.links {
+		if err := l.makeLink(n); err != nil {
+			return infra("make link %s: %w", n.Name(), err)
+		}
+	}
+	return nil
+}
+
+// makeLink makes a bridge with an address of its own, so that it does not change with its ports.
+func (l *Lab) makeLink(n *Network) error {
+	mac, err := net.ParseMAC(MAC(l.spec.Name, "host", n.index))
+	if err != nil {
+		return err
+	}
+	if err := netdev.CreateBridge(netdev.Bridge{Name: n.bridge, MAC: mac, MTU: n.spec.MTU}); err != nil {
+		return err
+	}
+	l.undo.push("delete bridge", func(context.Context) error { return netdev.Delete(n.bridge) })
+	if n.spec.Host.IsValid() {
+		if err := netdev.AddAddr(n.bridge, n.spec.Host); err != nil {
+			return err
+		}
+	}
+	return netdev.Up(n.bridge)
+}
+
+// bootGuests boots all guests: side by side under KVM, one after another under TCG, where two boots at a time on few
+// cores take more than twice as long as one.
+func (l *Lab) bootGuests(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	if l.spec.Accel == AccelTCG {
+		group.SetLimit(1)
+	}
+	for _, v := range l.vms {
+		group.Go(func() error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			return v.Start(ctx)
+		})
+	}
+	return group.Wait()
+}
+
+// turn waits until this lab, and under TCG any lab of this machine, boots no other guest.
+func (l *Lab) turn(ctx context.Context) (release func(), err error) {
+	if l.spec.Accel != AccelTCG {
+		return func() {}, nil
+	}
+	limit := l.Timeout(WaitTurn)
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	select {
+	case l.boots <- struct{}{}:
+	case <-ctx.Done():
+		return nil, infra("wait for another guest's boot: %w", context.Cause(ctx))
+	}
+	if l.env.Cache == "" {
+		return func() { <-l.boots }, nil
+	}
+	lock, err := flock.Wait(ctx, filepath.Join(l.env.Cache, "boot.lock"))
+	if err != nil {
+		<-l.boots
+		return nil, infra("wait for another lab's boot (up to %v): %w", limit, err)
+	}
+	return func() { lock.Release(); <-l.boots }, nil
+}
