@@ -185,7 +185,15 @@ func (u *unpacker) put(path string, e tree.Entry, h *tar.Header) error {
 	return u.tree.Put(path, e)
 }
 
-func (u *unpacker) has(path string) bool {
-	e, ok := u.tree.Get(path)
-	return ok && e.IsRegular()
+// copyright returns the path of a package's copyright file. Policy 12.3 and
+// 12.5 let the folder be a link to that of another package of its source.
+func copyright(t *tree.Tree, pkg string) string {
+	const docs = "usr/share/doc/"
+	if e, ok := t.Get(docs + pkg); ok && e.IsSymlink() && !strings.Contains(e.Link, "/") {
+		return docs + e.Link + "/copyright"
+	}
+	if _, ok := t.Get(docs + pkg + "/copyright"); ok {
+		return docs + pkg + "/copyright"
+	}
+	return ""
 }

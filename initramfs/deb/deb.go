@@ -29,7 +29,7 @@ type Control struct {
 	Source                         string   // source package; Package unless the field says otherwise
 	SourceVersion                  string   // its version; Version unless the field says otherwise
 	Maintainer, Homepage           string   // as the fields have them
-	Copyright                      string   // path of the copyright file in the tree, "" without one
+	Copyright                      string   // path of the copyright file, perhaps another package's, "" without one
 	Setuid                         []string // paths with setuid or setgid bits, which are kept
 }
 
@@ -114,9 +114,7 @@ func unpack(ctx context.Context, r io.ReaderAt, size int64, name string, blobs *
 		return nil, Control{}, fmt.Errorf("data.tar: %w", err)
 	}
 	c.Setuid = u.setuid
-	if path := "usr/share/doc/" + c.Package + "/copyright"; u.has(path) {
-		c.Copyright = path
-	}
+	c.Copyright = copyright(u.tree, c.Package)
 	return u.tree, c, nil
 }
 
