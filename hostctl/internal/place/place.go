@@ -1,0 +1,116 @@
+// Package place knows where things are on this machine and how a sandbox sees them: the images, the cache that all labs of
+// one user share, and the folder of running labs.
+package place
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"picolab/hostctl/internal/sandbox"
+	"picolab/images/manifest"
+)
+
+// What a sandbox sees.
+const (
+	InsideImages = "/run/lab/images" // read-only
+	InsideCache  = "/run/lab/cache"
+	InsideOut    = "/run/lab/out" // bound by verbs that leave evidence
+)
+
+// DefaultImages is where `make` leaves the images.
+const DefaultImages = "build/images"
+
+// A Place is one user's folders, absolute.
+type Place struct {
+	Images string // holds the images "guest" and "host"
+	Cache  string // made
+}
+
+// ErrNoHost is the error of a machine without a usable host image.
+var ErrNoHost = errors.New("no host image to run QEMU from (build it: labimage build host -o DIR/host)")
+
+// New resolves the folders. The images come from the argument, else from $PICOLAB_IMAGES, else from build/images; the cache
+// from $PICOLAB_CACHE, else from the user's cache folder.
+func New(images string) (Place, error) {
+	if images == "" {
+		images = os.Getenv("PICOLAB_IMAGES")
+	}
+	if images == "" {
+		images = DefaultImages
+	}
+	dir, err := filepath.Abs(images)
+	if err != nil {
+		return Place{}, fmt.Errorf("find images: %w", err)
+	}
+	cache := filepath.Join(cacheDir(), "lab")
+	if err := os.MkdirAll(cache, 0o700); err != nil {
+		return Place{}, fmt.Errorf("make cache folder: %w", err)
+	}
+	return Place{Images: dir, Cache: cache}, nil
+}
+
+// cacheDir falls back to a private folder for users without a home.
+func cacheDir() string {
+	if dir := os.Getenv("PICOLAB_CACHE"); dir != "" {
+		return dir
+	}
+	if dir, err := os.UserCacheDir(); err == nil {
+		return filepath.Join(dir, "picolab")
+	}
+	return private("picolab")
+}
+
+// RunDir is the folder of running labs: $PICOLAB_RUN, else $XDG_RUNTIME_DIR/picolab, else /run/picolab for root, else a
+// private folder under the temporary one.
+func RunDir() string {
+	if dir := os.Getenv("PICOLAB_RUN"); dir != "" {
+		return dir
+	}
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {
+		return filepath.Join(dir, "picolab")
+	}
+	if os.Geteuid() == 0 {
+		return "/run/picolab"
+	}
+	return private("picolab-run")
+}
+
+func private(name string) string {
+	return filepath.Join(os.TempDir(), fmt.Sprintf("%s-%d", name, os.Geteuid()))
+}
+
+// HostRoot is the root file system that labs run in. The error wraps ErrNoHost.
+func (p Place) HostRoot() (string, error) {
+	m, err := manifest.Read(filepath.Join(p.Images, "host"))
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", ErrNoHost, err)
+	}
+	root := m.Root()
+	if root == "" {
+		return "", fmt.Errorf("%w: %s has no root file system", ErrNoHost, filepath.Join(p.Images, "host"))
+	}
+	if _, err := os.Stat(filepath.Join(root, "usr/bin/qemu-system-x86_64")); err != nil {
+		return "", fmt.Errorf("%w: %w", ErrNoHost, err)
+	}
+	return root, nil
+}
+
+// Sandbox describes a sandbox on the host image that runs entry with payload encoded as JSON, and sees images and cache.
+func (p Place) Sandbox(entry string, payload any, binds ...sandbox.Bind) (sandbox.Spec, error) {
+	root, err := p.HostRoot()
+	if err != nil {
+		return sandbox.Spec{}, err
+	}
+	data, err := json.Marshal(payload)
+	if err != nil {
+		return sandbox.Spec{}, fmt.Errorf("encode payload of %s: %w", entry, err)
+	}
+	all := []sandbox.Bind{
+		{Source: p.Images, Target: InsideImages, ReadOnly: true},
+		{Source: p.Cache, Target: InsideCache},
+	}
+	return sandbox.Spec{Root: root, Entry: entry, Payload: data, Binds: append(all, binds...)}, nil
+}
