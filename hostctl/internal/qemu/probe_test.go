@@ -45,13 +45,13 @@ func TestProbeKVMAnswersInTime(t *testing.T) {
 func TestProbeGuestCanFail(t *testing.T) {
 	needQEMU(t)
 	good := probeCode
-	defer func() { probeCode = good }()
+	t.Cleanup(func() { probeCode = good })
 	for name, c := range map[string]struct {
 		code []byte
 		want string
 	}{
-		"halts at once": {[]byte{0xf4}, "no end after"},
-		"exits early":   {bytes.Replace(good, []byte{'R'}, []byte{'Q'}, 1), `wrote "QPLK"`},
+		"halts at once": {[]byte{0xf4}, "did not end"},
+		"exits early":   {bytes.Replace(good, []byte{'R'}, []byte{'Q'}, 1), `wrote "QPLK", not "RPLK"`},
 	} {
 		probeCode = c.code
 		ok, evidence := probeAccel(t.Context(), "tcg", []string{DefaultBinary})
