@@ -12,9 +12,6 @@ import (
 	"picolab/recipes/lock"
 )
 
-// roleKernel marks the lock's packages that hold the kernel and its modules.
-const roleKernel = "kernel"
-
 // unpacked is the contents of the lock's packages.
 type unpacked struct {
 	kernel, root *tree.Tree
@@ -33,7 +30,7 @@ func unpack(ctx context.Context, l *lock.Lock, opt Options) (*unpacked, error) {
 	}
 	for _, p := range l.Packages {
 		into := u.root
-		if p.Role == roleKernel {
+		if p.Role == lock.RoleKernel {
 			into = u.kernel
 		}
 		control, err := unpackOne(ctx, cache, opt.Store, p, into)
