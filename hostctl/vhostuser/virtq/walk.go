@@ -18,14 +18,11 @@ func readDescriptor(table []byte, i int) descriptor {
 	return descriptor{addr, uint32(rest), uint16(rest >> 32), uint16(rest >> 48)}
 }
 
-// walk collects the chain that begins at head. It takes at most as many steps as the ring has entries, indirect
-// descriptors included: a driver must not make longer chains (virtio 1.2 section 2.7.5.3.1), so more is a cycle.
+// walk collects the chain that begins at head. It takes at most as many steps as the ring has entries, wherever the
+// descriptors are: a driver must not make longer chains (virtio 1.2 section 2.7.5.3.1), so more is a cycle.
 func (q *split) walk(c *Chain, head uint16) error {
 	table, count, i, indirect := q.desc, q.cfg.Size, int(head), false
-	for hops := 0; ; hops++ {
-		if hops >= q.cfg.Size {
-			return q.broken("chain at descriptor %d has more than %d steps", head, q.cfg.Size)
-		}
+	for hops := 0; ; {
 		if i >= count {
 			return q.broken("descriptor %d beyond a table of %d", i, count)
 		}
@@ -36,7 +33,10 @@ func (q *split) walk(c *Chain, head uint16) error {
 				return err
 			}
 			i, indirect = 0, true
-			continue
+			continue // at most once: tables do not nest
+		}
+		if hops++; hops > q.cfg.Size {
+			return q.broken("chain at descriptor %d has more than %d steps", head, q.cfg.Size)
 		}
 		if err := q.take(c, d); err != nil {
 			return err

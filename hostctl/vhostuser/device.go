@@ -1,0 +1,45 @@
+package vhostuser
+
+import "picolab/hostctl/vhostuser/virtq"
+
+// FeatureProtocol is VHOST_USER_F_PROTOCOL_FEATURES; a Server always offers it.
+const FeatureProtocol = 1 << 30
+
+// Protocol features that the package implements.
+const (
+	ProtocolMQ                 = 1 << 0
+	ProtocolReplyAck           = 1 << 3
+	ProtocolBackendReq         = 1 << 5
+	ProtocolConfig             = 1 << 9
+	ProtocolResetDevice        = 1 << 13
+	ProtocolMemSlots           = 1 << 15
+	ProtocolStatus             = 1 << 16
+	ProtocolImplemented        = ProtocolCommon | ProtocolConfig
+	ProtocolCommon             = ProtocolMQ | ProtocolReplyAck | ProtocolBackendReq | ProtocolResetDevice | ProtocolMemSlots | ProtocolStatus
+	ringFeatures               = virtq.FeatureIndirect | virtq.FeatureEventIdx | virtq.FeatureVersion1 | FeatureProtocol
+	maxQueues                  = 256 // SET_VRING_KICK has 8 bits for the index
+	maxConfig                  = 256 // bytes of configuration space (VHOST_USER_MAX_CONFIG_SIZE)
+	vringNoFD           uint64 = 1 << 8
+)
+
+// Device is what a back-end does with its rings. The Server calls its methods from one goroutine, one at a time.
+type Device interface {
+	// Queues returns the number of rings, at most 256.
+	Queues() int
+	// Features returns the device's own feature bits; those of rings and protocol are added.
+	Features() uint64
+	// ProtocolFeatures returns which of ProtocolImplemented to offer. QEMU refuses CONFIG for network devices and
+	// requires it for sockets.
+	ProtocolFeatures() uint64
+	// SetFeatures tells what the driver accepted, a subset of what was offered. No ring has to be restarted for it.
+	SetFeatures(features uint64) error
+	// Config returns the configuration space, at most 256 bytes; nil if there is none.
+	Config() []byte
+	// StartRing tells that r can be worked. The device should look for buffers at once: a driver that was running
+	// before the back-end started does not kick again.
+	StartRing(r *Ring) error
+	// StopRing tells that r has stopped: Do does nothing any more. The kick descriptor is closed on return.
+	StopRing(r *Ring)
+	// Disconnected tells that the front-end has gone, after all rings were stopped.
+	Disconnected()
+}

@@ -1,0 +1,15 @@
+// Package vhostuser is the back-end side of the vhost-user protocol: QEMU (the front-end) shares a guest's memory and
+// its virtqueues over a unix socket, and a Device here works them.
+//
+// A Server owns the socket, as listener or as client, one front-end at a time, and survives its coming and going. The
+// Device is told when a ring starts and stops; between the two it works the ring inside Ring.Do.
+//
+// Implemented: memory tables and memory slots, split rings with INDIRECT and EVENT_IDX, MQ, REPLY_ACK, CONFIG,
+// RESET_DEVICE, STATUS, CONFIGURE_MEM_SLOTS, BACKEND_REQ (the channel is accepted and kept). Not implemented, and not
+// offered: dirty page logging and inflight buffers (their messages are refused), post-copy, IOMMU, other endianness.
+//
+// The front-end is not trusted. Sizes, indices and descriptor counts are checked before use; every file descriptor
+// that arrives is owned by exactly one place or closed; O_NONBLOCK is never changed, since the front-end shares it.
+//
+// Source: QEMU docs/interop/vhost-user.rst.
+package vhostuser

@@ -1,0 +1,95 @@
+package vhostuser
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+)
+
+func (c *conn) ignore(*message) ([]byte, error) { return nil, nil }
+
+func (c *conn) offered() uint64 { return c.srv.dev.Features() | ringFeatures }
+
+func (c *conn) offeredProtocol() uint64 { return c.srv.dev.ProtocolFeatures() & ProtocolImplemented }
+
+func (c *conn) getFeatures(*message) ([]byte, error) { return u64(c.offered()), nil }
+
+func (c *conn) setFeatures(m *message) ([]byte, error) {
+	v := m.u64(0)
+	if extra := v &^ c.offered(); extra != 0 {
+		return nil, fmt.Errorf("features %#x were not offered", extra)
+	}
+	if err := c.srv.dev.SetFeatures(v); err != nil {
+		return nil, err
+	}
+	c.features = v
+	return nil, nil
+}
+
+func (c *conn) getProtocolFeatures(*message) ([]byte, error) { return u64(c.offeredProtocol()), nil }
+
+func (c *conn) setProtocolFeatures(m *message) ([]byte, error) {
+	v := m.u64(0)
+	if extra := v &^ c.offeredProtocol(); extra != 0 {
+		return nil, fmt.Errorf("protocol features %#x were not offered", extra)
+	}
+	c.protocol = v
+	return nil, nil
+}
+
+func (c *conn) getQueueNum(*message) ([]byte, error) { return u64(uint64(len(c.rings))), nil }
+
+// getConfig replies with as many bytes as were asked for, or with an empty payload, which means an error.
+func (c *conn) getConfig(m *message) ([]byte, error) {
+	off, size, space := m.u32(0), m.u32(4), c.srv.dev.Config()
+	if uint64(off)+uint64(size) > uint64(len(space)) || int(size) != len(m.payload)-configHeader {
+		return []byte{}, nil
+	}
+	reply := append([]byte(nil), m.payload[:configHeader]...)
+	return append(reply, space[off:off+size]...), nil
+}
+
+func (c *conn) getStatus(*message) ([]byte, error) { return u64(c.status), nil }
+
+// setStatus stores the device status, which the front-end reads back. The rings are stopped by GET_VRING_BASE.
+func (c *conn) setStatus(m *message) ([]byte, error) {
+	if m.u64(0) > 0xff {
+		return nil, fmt.Errorf("status %#x", m.u64(0))
+	}
+	c.status = m.u64(0)
+	return nil, nil
+}
+
+func (c *conn) resetDevice(*message) ([]byte, error) {
+	for _, r := range c.rings {
+		r.stop()
+		r.dropKick()
+		r.enabled, r.haveAddr, r.size, r.base = false, false, 0, 0
+	}
+	c.features, c.status = 0, 0
+	return nil, nil
+}
+
+// setBackendReqFD keeps the channel for requests of ours. None is made so far.
+func (c *conn) setBackendReqFD(m *message) ([]byte, error) {
+	if len(m.fds) == 0 {
+		return nil, errors.New("no descriptor")
+	}
+	c.closeBackendReq()
+	c.backendReq = m.takeFD()
+	return nil, nil
+}
+
+// ring returns the ring of an index that arrives wide: it is checked before it is narrowed (CVE-2020-10723).
+func (c *conn) ring(index uint64) (*Ring, error) {
+	if index >= uint64(len(c.rings)) {
+		return nil, fmt.Errorf("vring %d of %d", index, len(c.rings))
+	}
+	return c.rings[index], nil
+}
+
+// vringState encodes the payload struct vring_state.
+func vringState(index int, num uint32) []byte {
+	b := binary.LittleEndian.AppendUint32(nil, uint32(index))
+	return binary.LittleEndian.AppendUint32(b, num)
+}

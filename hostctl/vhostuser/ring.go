@@ -1,0 +1,256 @@
+package vhostuser
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"picolab/hostctl/vhostuser/guestmem"
+	"picolab/hostctl/vhostuser/virtq"
+)
+
+// ErrStopped means that the ring is not running.
+var ErrStopped = errors.New("vring stopped")
+
+// stallLimit is how long a write to the call descriptor may keep a ring from stopping before it is unblocked.
+const stallLimit = 100 * time.Millisecond
+
+// Ring is one virtqueue of a connected front-end.
+type Ring struct {
+	index int
+	conn  *conn
+
+	// Set by the front-end's messages; touched by the connection's goroutine only.
+	size                  uint32
+	desc, avail, usedAddr uint64
+	haveAddr, haveKick    bool
+	enabled, running      bool
+	base                  uint32
+	features              uint64 // as accepted when the ring started
+	kick                  int
+
+	mu       sync.Mutex // held while the queue is worked
+	queue    virtq.Queue
+	err      error // why the queue cannot be worked any more
+	call     int   // guarded by mu, like errfd
+	errfd    int
+	stopping atomic.Bool
+}
+
+func newRing(c *conn, index int) *Ring {
+	return &Ring{index: index, conn: c, kick: -1, call: -1, errfd: -1}
+}
+
+// Index returns the ring's number, from 0.
+func (r *Ring) Index() int { return r.index }
+
+// Features returns what the driver had accepted when the ring started.
+func (r *Ring) Features() uint64 { return r.features }
+
+// KickFD returns the descriptor that becomes readable when the driver kicks, or -1 if the front-end wants the ring to be
+// polled. It is the front-end's eventfd: wait for it with an edge-triggered epoll, which needs no reading, and never
+// change its flags. It is valid from StartRing to the end of StopRing.
+func (r *Ring) KickFD() int { return r.kick }
+
+// Do calls fn with the queue, while the ring cannot stop nor the guest's memory change. When fn returns, buffers popped
+// and not pushed go back to the ring, pushed ones are flushed, and the driver is called if it wants to be.
+//
+// It returns fn's error, ErrStopped, or the reason why the ring broke: virtq.ErrBroken ends the ring until it is set up
+// anew, guestmem.ErrFault ends the connection. Do does not allocate.
+func (r *Ring) Do(fn func(virtq.Queue) error) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.queue == nil {
+		return ErrStopped
+	}
+	if r.err != nil {
+		return r.err
+	}
+	err := guestmem.Guard(func() error {
+		err := fn(r.queue)
+		r.queue.Abort()
+		if r.queue.Flush() {
+			r.signal(r.call)
+		}
+		return err
+	})
+	r.check(err)
+	return err
+}
+
+// check takes the consequences of an error in Do.
+func (r *Ring) check(err error) {
+	switch {
+	case err == nil:
+	case errors.Is(err, guestmem.ErrFault):
+		r.fail(err)
+		r.conn.drop(fmt.Errorf("vring %d: %w", r.index, err))
+	case errors.Is(err, virtq.ErrBroken):
+		r.fail(err)
+	}
+}
+
+// fail ends the use of the queue. The caller holds mu.
+func (r *Ring) fail(err error) {
+	r.err = err
+	r.conn.logf("vring %d: %v", r.index, err)
+	r.signal(r.errfd)
+}
+
+// signal adds 1 to an eventfd of the front-end. Nothing to do about errors: it is the front-end's.
+func (r *Ring) signal(fd int) {
+	if fd < 0 || r.stopping.Load() {
+		return
+	}
+	one := [8]byte{1}
+	_, _ = unix.Write(fd, one[:])
+}
+
+// lock takes mu even from a Do that hangs: a front-end can make our write to a blocking call descriptor wait for ever by
+// filling its counter. Reading the descriptor lets the write go on.
+func (r *Ring) lock() {
+	r.stopping.Store(true)
+	defer r.stopping.Store(false)
+	t := time.AfterFunc(stallLimit, r.unstall)
+	defer t.Stop()
+	r.mu.Lock()
+}
+
+// unstall runs beside the Do that lock waits for. The descriptors cannot change meanwhile: the caller of lock would be
+// the one to change them.
+func (r *Ring) unstall() {
+	var buf [8]byte
+	for _, fd := range [...]int{r.call, r.errfd} {
+		if fd >= 0 {
+			_, _ = unix.Preadv2(fd, [][]byte{buf[:]}, -1, unix.RWF_NOWAIT)
+		}
+	}
+}
+
+// ready reports whether everything is there that the ring needs.
+func (r *Ring) ready() bool {
+	enabled := r.enabled || r.conn.features&FeatureProtocol == 0 // then rings are born enabled
+	return enabled && r.haveKick && r.haveAddr && r.size != 0
+}
+
+// update starts or stops the ring according to its state.
+func (r *Ring) update() error {
+	switch ready := r.ready(); {
+	case ready && !r.running:
+		return r.start()
+	case !ready && r.running:
+		r.stop()
+	}
+	return nil
+}
+
+func (r *Ring) config() virtq.Config {
+	return virtq.Config{
+		Size: int(r.size), Features: r.conn.features, Base: r.base, Memory: r.conn.mem,
+		Desc: r.desc, Avail: r.avail, Used: r.usedAddr,
+	}
+}
+
+func (r *Ring) start() error {
+	var q virtq.Queue
+	err := guestmem.Guard(func() (err error) {
+		q, err = virtq.New(r.config())
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("start vring %d: %w", r.index, err)
+	}
+	r.lock()
+	r.queue, r.err = q, nil
+	r.mu.Unlock()
+	r.running, r.features = true, r.conn.features
+	if err := r.conn.srv.dev.StartRing(r); err != nil {
+		r.stop()
+		return fmt.Errorf("start vring %d: %w", r.index, err)
+	}
+	return nil
+}
+
+// stop returns when nobody works the queue any more and the device has let go of the ring.
+func (r *Ring) stop() {
+	if !r.running {
+		return
+	}
+	r.running = false
+	r.lock()
+	if r.queue != nil {
+		r.base = r.queue.Base()
+		r.queue.Close()
+		r.queue = nil
+	}
+	r.mu.Unlock()
+	r.conn.srv.dev.StopRing(r)
+}
+
+// replace puts the queue on the addresses and the memory that hold now, without the device noticing.
+func (r *Ring) replace() error {
+	if !r.running {
+		return nil
+	}
+	r.lock()
+	defer r.mu.Unlock()
+	if r.queue == nil || r.err != nil {
+		return nil
+	}
+	r.base = r.queue.Base()
+	q, err := virtq.New(r.config())
+	if err != nil {
+		r.fail(err)
+		return fmt.Errorf("move vring %d: %w", r.index, err)
+	}
+	r.queue.Close()
+	r.queue = q
+	return nil
+}
+
+// remap makes the queue use the memory that holds now. A ring that is not in it any more is broken until set up anew.
+func (r *Ring) remap() {
+	if !r.running {
+		return
+	}
+	r.lock()
+	defer r.mu.Unlock()
+	if r.queue == nil || r.err != nil {
+		return
+	}
+	if err := r.queue.Remap(); err != nil {
+		r.fail(err)
+	}
+}
+
+// setFD replaces one of the ring's descriptors and closes the old one.
+func (r *Ring) setFD(place *int, fd int) {
+	r.lock()
+	old := *place
+	*place = fd
+	r.mu.Unlock()
+	if old >= 0 {
+		_ = unix.Close(old)
+	}
+}
+
+// close stops the ring and closes its descriptors.
+func (r *Ring) close() {
+	r.stop()
+	r.dropKick()
+	r.setFD(&r.call, -1)
+	r.setFD(&r.errfd, -1)
+}
+
+// dropKick closes the kick descriptor of a ring that is not running.
+func (r *Ring) dropKick() {
+	r.haveKick = false
+	if r.kick >= 0 {
+		_ = unix.Close(r.kick)
+	}
+	r.kick = -1
+}

@@ -1,0 +1,148 @@
+package vhostuser
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"picolab/hostctl/vhostuser/internal/unixsock"
+)
+
+// Options are common to both kinds of Server. The zero value is good.
+type Options struct {
+	Logf  func(format string, args ...any) // failures of the guest or the front-end; may be nil
+	Trace func(format string, args ...any) // every message; may be nil
+	Retry time.Duration                    // between attempts to connect, for Dial; 0 means 100 ms
+}
+
+func (o Options) withDefaults() Options {
+	if o.Logf == nil {
+		o.Logf = func(string, ...any) {}
+	}
+	if o.Retry == 0 {
+		o.Retry = 100 * time.Millisecond
+	}
+	return o
+}
+
+// Server connects a Device to front-ends, one after the other.
+type Server struct {
+	dev      Device
+	opt      Options
+	path     string
+	listener *net.UnixListener // nil in client mode
+	once     sync.Once
+	closed   chan struct{}
+}
+
+// Listen returns a server on whose socket front-ends connect; it exists on return. Only this user may connect.
+func Listen(path string, dev Device, opt Options) (*Server, error) {
+	fd, err := unixsock.Listen(path)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), path)
+	defer f.Close()
+	l, err := net.FileListener(f)
+	if err != nil {
+		_ = os.Remove(path)
+		return nil, fmt.Errorf("listen on %s: %w", path, err)
+	}
+	s := newServer(path, dev, opt)
+	s.listener = l.(*net.UnixListener)
+	s.listener.SetUnlinkOnClose(false) // Close removes the path that was given; net would take the kernel's idea of it
+	return s, nil
+}
+
+// Dial returns a server that connects to a front-end listening at path (QEMU's server=on), again and again.
+func Dial(path string, dev Device, opt Options) *Server { return newServer(path, dev, opt) }
+
+func newServer(path string, dev Device, opt Options) *Server {
+	return &Server{dev: dev, opt: opt.withDefaults(), path: path, closed: make(chan struct{})}
+}
+
+// Serve serves front-ends until ctx ends or Close is called, and then returns nil. A front-end's failure ends only its
+// own connection.
+func (s *Server) Serve(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() { s.Close() })
+	defer stop()
+	for {
+		uc, err := s.next()
+		if err != nil {
+			return err
+		}
+		if uc == nil {
+			return nil
+		}
+		s.serve(uc)
+	}
+}
+
+// serve runs one connection to its end.
+func (s *Server) serve(uc *net.UnixConn) {
+	c := newConn(s, uc)
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		select {
+		case <-s.closed:
+			c.drop(nil)
+		case <-done:
+		}
+	})
+	if err := c.serve(); err != nil {
+		s.opt.Logf("vhost-user front-end dropped: %v", err)
+	}
+	close(done)
+	wg.Wait()
+}
+
+// next returns the next connection, or nil when the server was closed.
+func (s *Server) next() (*net.UnixConn, error) {
+	if s.listener == nil {
+		return s.dial(), nil
+	}
+	uc, err := s.listener.AcceptUnix()
+	if errors.Is(err, net.ErrClosed) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("accept on %s: %w", s.path, err)
+	}
+	return uc, nil
+}
+
+// dial tries until it succeeds or the server is closed.
+func (s *Server) dial() *net.UnixConn {
+	for {
+		select {
+		case <-s.closed:
+			return nil
+		default:
+		}
+		if uc, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: s.path, Net: "unix"}); err == nil {
+			return uc
+		}
+		select {
+		case <-s.closed:
+			return nil
+		case <-time.After(s.opt.Retry):
+		}
+	}
+}
+
+// Close ends Serve, which may be still returning, and removes the socket.
+func (s *Server) Close() error {
+	var err error
+	s.once.Do(func() {
+		close(s.closed)
+		if s.listener != nil {
+			err = errors.Join(s.listener.Close(), os.Remove(s.path))
+		}
+	})
+	return err
+}
