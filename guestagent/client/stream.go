@@ -55,8 +55,7 @@ func open[I, O any, S rawStream[I, O]](ctx context.Context, c *Client, call func
 // abandon tells the agent that nobody waits any more, and gives it a while to agree.
 func (s *stream[I, O]) abandon() {
 	s.closeSend()
-	t := time.AfterFunc(cancelGrace, s.cancel)
-	context.AfterFunc(s.ctx, func() { _ = t })
+	time.AfterFunc(cancelGrace, s.cancel)
 }
 
 func (s *stream[I, O]) closeSend() {

@@ -1,0 +1,31 @@
+// Guestagent serves an endpoint of a lab.
+//
+//	guestagent          as PID 1: a guest's init; serves vsock port 1024
+//	guestagent -fd N    serves the one connection that file descriptor N is, then exits
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"time"
+
+	"picolab/guestagent/boot"
+	"picolab/guestagent/hostside"
+
+	"golang.org/x/sys/unix"
+)
+
+func main() {
+	started := time.Now()
+	if os.Getpid() == 1 {
+		boot.Main(context.Background(), started)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
+	defer stop()
+	if err := hostside.Main(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "guestagent:", err)
+		os.Exit(1)
+	}
+}

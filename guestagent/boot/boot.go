@@ -1,0 +1,136 @@
+// Package boot makes the agent a guest's PID 1. Every process start costs a third of a second under emulation, so the
+// agent is init itself and loads what vsock needs before anything else; the rest (cold plug, parameters) happens beside
+// the first calls.
+package boot
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"picolab/guestagent"
+	"picolab/guestagent/internal/child"
+	"picolab/guestagent/module"
+	"picolab/guestagent/transport"
+	"picolab/guestagent/verbs"
+	"picolab/guestagent/wire"
+
+	"golang.org/x/sys/unix"
+)
+
+// Ready is what the console shows when the agent listens.
+const Ready = "picolab: agent ready"
+
+// guest is the state of a booted guest.
+type guest struct {
+	started  time.Time
+	conf     config
+	modules  *module.Set
+	children *child.Reaper
+	plug     *coldPlug
+}
+
+// Main is PID 1. It does not return unless ctx ends, which nothing but a test brings about.
+func Main(ctx context.Context, started time.Time) {
+	g := &guest{started: started, children: new(child.Reaper)}
+	g.prepare()
+	var work sync.WaitGroup
+	defer work.Wait()
+	for name, f := range map[string]func(context.Context){
+		"network": g.network, "cold plug": g.plug.run, "hot plug": g.plug.watch, "shell": g.shell,
+	} {
+		work.Go(func() { safely(name, func() { f(ctx) }) })
+	}
+	g.serve(ctx)
+}
+
+// prepare does what must come before the first call, in order. Nothing here is fatal: an agent that can say what went
+// wrong is better than a dead kernel.
+func (g *guest) prepare() {
+	debug.SetGCPercent(400) // the live heap is a few MiB; a collection under emulation is slow
+	check("mount", mountAll("/"))
+	os.Setenv("PATH", "/bbin:/bin:/sbin:/usr/bin:/usr/sbin")
+	os.Setenv("HOME", "/root")
+	conf, err := readConfig("/")
+	check("read configuration", err)
+	g.conf = conf
+	check("host name", setHostname(conf.Hostname))
+	g.modules, err = module.Open("/", release())
+	check("modules", err)
+	g.plug = newColdPlug(g.modules, conf.Modules)
+	check("load modules", g.plug.first())
+	g.children.Run()
+}
+
+// serve answers calls for ever.
+func (g *guest) serve(ctx context.Context) {
+	o := guestagent.Options{
+		Token: g.conf.Token, ImageID: g.conf.Image, Started: g.started, Logf: logf,
+		Verbs: verbs.New(verbs.Env{Children: g.children, Modules: g.modules, Settle: g.plug.settle, Power: power, Cgroup: cgroupRoot}),
+	}
+	ready := false
+	for ctx.Err() == nil {
+		l, err := g.listen()
+		if err == nil {
+			if !ready {
+				ready = true
+				o.Listening = time.Now()
+				fmt.Println(Ready)
+			}
+			safely("serve", func() { err = guestagent.Serve(ctx, l, o) })
+		}
+		check("serve", err)
+		pause(ctx, 100*time.Millisecond)
+	}
+}
+
+// listen refuses to serve without a token: any user of the guest could be the one that dials.
+func (g *guest) listen() (net.Listener, error) {
+	if g.conf.Token == "" {
+		return nil, fmt.Errorf("%s has no token", bootFile)
+	}
+	port := g.conf.AgentPort
+	if port == 0 {
+		port = wire.Port
+	}
+	return transport.ListenVsock(port)
+}
+
+// safely runs f; a panic becomes a message on the console instead of the end of PID 1.
+func safely(name string, f func()) {
+	defer func() {
+		if r := recover(); r != nil {
+			logf("panic in %s: %v\n%s", name, r, debug.Stack())
+		}
+	}()
+	f()
+}
+
+func logf(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, "picolab: "+format+"\n", args...)
+}
+
+func check(what string, err error) {
+	if err != nil {
+		logf("%s: %v", what, err)
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+func release() string {
+	var u unix.Utsname
+	if unix.Uname(&u) != nil {
+		return ""
+	}
+	return unix.ByteSliceToString(u.Release[:])
+}

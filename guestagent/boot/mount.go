@@ -1,0 +1,55 @@
+package boot
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// cgroupRoot is where commands are confined.
+const cgroupRoot = "/sys/fs/cgroup"
+
+type mountPoint struct {
+	source, target, fstype string
+	flags                  uintptr
+	data                   string
+}
+
+const safe = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
+
+var mounts = []mountPoint{
+	{"devtmpfs", "dev", "devtmpfs", unix.MS_NOSUID, "mode=0755"},
+	{"proc", "proc", "proc", safe, ""},
+	{"sysfs", "sys", "sysfs", safe, ""},
+	{"devpts", "dev/pts", "devpts", unix.MS_NOSUID | unix.MS_NOEXEC, "gid=5,mode=0620,ptmxmode=0666"},
+	{"tmpfs", "dev/shm", "tmpfs", unix.MS_NOSUID | unix.MS_NODEV, "mode=1777"},
+	{"tmpfs", "run", "tmpfs", unix.MS_NOSUID | unix.MS_NODEV, "mode=0755"},
+	{"tmpfs", "tmp", "tmpfs", unix.MS_NOSUID | unix.MS_NODEV, "mode=1777,size=90%"},
+	{"cgroup2", "sys/fs/cgroup", "cgroup2", safe, ""},
+}
+
+// mountAll makes the usual file systems; all that can be mounted are, whatever fails.
+func mountAll(root string) error {
+	var errs []error
+	for _, m := range mounts {
+		target := filepath.Join(root, m.target)
+		if err := os.MkdirAll(target, 0o755); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		err := unix.Mount(m.source, target, m.fstype, m.flags, m.data)
+		if err != nil && !errors.Is(err, unix.EBUSY) { // the kernel may have mounted /dev
+			errs = append(errs, fmt.Errorf("%s: %w", target, err))
+		}
+	}
+	return errors.Join(append(errs, controllers(filepath.Join(root, "sys/fs/cgroup")))...)
+}
+
+// controllers lets groups of commands be bounded: a fork bomb gets a share of the CPU and so many tasks, the agent the
+// rest.
+func controllers(dir string) error {
+	return os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+pids +cpu"), 0)
+}
