@@ -54,6 +54,7 @@ type Booted interface {
 	Host() Agent
 	Machines() []Machine
 	Segment(link string) Segment
+	NewTap(link string) (name string, err error) // a tap on a link, for a card plugged in at run time
 	Timeout(w lab.Wait) time.Duration
 	Down(ctx context.Context) error
 }
@@ -64,6 +65,7 @@ type Machine interface {
 	Agent() Agent     // nil while the guest is not up
 	Monitor() Monitor // nil while QEMU does not run
 	Cards() []Card
+	Slot(i int) string // QEMU's bus for the i-th card plugged in at run time; "" when there is none
 	Findings() []Finding
 	Logs() map[string]string // evidence files that grow, by the name they get in an instance's folder
 	Argv() []string

@@ -58,7 +58,7 @@ type Guest struct {
 	Name    string `json:"name"`
 	Machine string `json:"machine,omitempty"` // q35 or pc; q35 when empty
 	NICs    []NIC  `json:"nics"`
-	Ports   int    `json:"ports,omitempty"` // free hotplug slots wanted
+	Spare   int    `json:"spare,omitempty"` // slots for cards plugged in at run time
 }
 
 // NIC is one network card of a guest, on a tap.

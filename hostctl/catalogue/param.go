@@ -17,6 +17,9 @@ func (t *T) Param(name string) string {
 	return v
 }
 
+// Words returns a parameter that is a list of words.
+func (t *T) Words(name string) []string { return strings.Fields(t.Param(name)) }
+
 // Int returns a parameter that is a whole number.
 func (t *T) Int(name string) int { return parse(t, name, t.Param(name), strconv.Atoi) }
 
@@ -44,7 +47,7 @@ func parse[V any](t *T, name, text string, fn func(string) (V, error)) V {
 
 func parseList[V any](t *T, name string, fn func(string) (V, error)) []V {
 	var list []V
-	for _, word := range strings.Fields(t.Param(name)) {
+	for _, word := range t.Words(name) {
 		list = append(list, parse(t, name, word, fn))
 	}
 	return list

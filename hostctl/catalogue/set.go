@@ -61,3 +61,6 @@ func (s *Set) Digest() string {
 }
 
 func cutID(id string) (suite, name string, ok bool) { return strings.Cut(id, ".") }
+
+// cutModule returns the module a need names, if it is one of a guest's.
+func cutModule(need string) (string, bool) { return strings.CutPrefix(need, guestModule) }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"sync"
-	"time"
 
 	"picolab/hostctl/report"
 )
@@ -15,14 +14,13 @@ import (
 // the instance, with a verdict that says whose fault it was.  They must be
 // called from the goroutine of Run or from functions given to [T.Together].
 type T struct {
-	ctx     context.Context
 	in      Instance
 	profile Profile
 	lab     Booted
 	dir     string // the instance's evidence folder
-	wait    func(kind string) time.Duration
 
 	mu       sync.Mutex
+	ctx      context.Context
 	checks   []report.Check
 	notes    []string
 	files    []string // evidence, relative to dir
@@ -30,7 +28,6 @@ type T struct {
 	xfail    string
 	degraded string
 	cleanups []func()
-	qmp      []byte
 }
 
 // ending is why an instance ended before its last line.
@@ -44,7 +41,11 @@ type stopped struct{}
 
 // Context is cancelled when the instance's time is up, when the run is
 // interrupted, and when a guest's kernel dies.
-func (t *T) Context() context.Context { return t.ctx }
+func (t *T) Context() context.Context {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.ctx
+}
 
 // Axis returns the instance's value of an axis of its case.
 func (t *T) Axis(name string) string {
@@ -133,6 +134,36 @@ func (t *T) Cleanup(fn func()) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.cleanups = append(t.cleanups, fn)
+}
+
+// Path returns where an evidence file of the instance lies.
+func (t *T) Path(name string) string { return filepath.Join(t.dir, name) }
+
+func (t *T) popCleanup() func() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := len(t.cleanups)
+	if n == 0 {
+		return nil
+	}
+	fn := t.cleanups[n-1]
+	t.cleanups = t.cleanups[:n-1]
+	return fn
+}
+
+// swapEnd sets how the instance ended and returns how it had.
+func (t *T) swapEnd(e *ending) *ending {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	old := t.end
+	t.end = e
+	return old
+}
+
+func (t *T) setContext(ctx context.Context) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.ctx = ctx
 }
 
 // File returns the path of a new evidence file of the instance.

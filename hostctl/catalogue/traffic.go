@@ -1,0 +1,138 @@
+package catalogue
+
+import (
+	"context"
+	"fmt"
+	"hash/fnv"
+	"net/netip"
+	"syscall"
+	"time"
+
+	"picolab/guestagent/client"
+	"picolab/hostctl/lab"
+)
+
+// Errors of netlink that say that what is to be removed is not there.
+const (
+	errNoAddress = syscall.EADDRNOTAVAIL // RTM_DELADDR
+	errNoProcess = syscall.ESRCH         // RTM_DELROUTE
+)
+
+// Ping sends ICMP echo requests from the endpoint.  Without a timeout the last
+// replies get the table's wait for one.
+func (n *Node) Ping(o client.PingOptions) client.PingStats {
+	if o.Timeout == 0 {
+		o.Timeout = n.t.Timeout(lab.WaitPing)
+	}
+	spend := o.Timeout + n.t.Timeout(lab.WaitTransfer) + 2*(time.Duration(o.Count)*o.Interval+o.Duration)
+	return ask(n, "ping "+o.Target.String(), lab.WaitAgent, spend, func(ctx context.Context) (client.PingStats, error) {
+		return n.agent.PingHost(ctx, o)
+	})
+}
+
+// Loss says what a ping came to, as ping(8) does.
+func Loss(s client.PingStats) string {
+	text := fmt.Sprintf("%.4g%% packet loss (%d of %d)", s.LossPercent(), s.Sent-s.Received, s.Sent)
+	if s.Refused > 0 {
+		text += fmt.Sprintf(", %d refused: %s", s.Refused, s.RefusedError)
+	}
+	if s.Corrupt > 0 {
+		text += fmt.Sprintf(", %d corrupt", s.Corrupt)
+	}
+	return text
+}
+
+// NoLoss checks that a ping lost nothing.
+func (t *T) NoLoss(name string, s client.PingStats) bool {
+	return t.Check(name, "0% packet loss", Loss(s), s.Sent > 0 && s.LossPercent() == 0, rtt(s))
+}
+
+// AllLost checks that a ping had no answer at all.
+func (t *T) AllLost(name string, s client.PingStats) bool {
+	return t.Check(name, "100% packet loss", Loss(s), s.Sent > 0 && s.Received == 0, rtt(s))
+}
+
+// rtt is the evidence line of a ping: what a person looks at next.
+func rtt(s client.PingStats) string {
+	return fmt.Sprintf("rtt min/avg/p99/max %v/%v/%v/%v, one every %v",
+		s.RTTMin, s.RTTAvg, s.RTTP99, s.RTTMax, s.AchievedInterval)
+}
+
+// Transfer sends a pseudo-random stream of bytes over TCP from one endpoint to
+// another, where addr is, and checks that what arrived is what was sent.
+func (t *T) Transfer(name string, from, to *Node, addr netip.Addr, bytes int64) {
+	spend := time.Duration(1+bytes/transferUnit) * t.Timeout(lab.WaitTransfer)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*spend)
+	defer cancel()
+	idle := t.Timeout(lab.WaitTransfer)
+	sink := to.receive(ctx, client.SinkOptions{Network: "tcp", Idle: idle, Timeout: idle})
+	sent := ask(from, "send to "+addr.String(), lab.WaitAgent, spend, func(ctx context.Context) (client.Transfer, error) {
+		return from.agent.Source(ctx, client.SourceOptions{Network: "tcp", Target: netip.AddrPortFrom(addr, sink.port),
+			Bytes: bytes, Seed: streamSeed(name), Timeout: idle})
+	})
+	got := ask(to, "receive", lab.WaitAgent, spend, sink.wait)
+	want := fmt.Sprintf("%d bytes, SHA-256 %s", bytes, sent.SHA256)
+	t.Check(name, want, fmt.Sprintf("%d bytes, SHA-256 %s", got.Bytes, got.SHA256),
+		got.Complete && got.Bytes == bytes && got.SHA256 == sent.SHA256,
+		fmt.Sprintf("%.1f MB/s, ended by %s", got.BitsPerSecond()/8e6, got.End))
+}
+
+// transferUnit is how much lab.WaitTransfer is for.
+const transferUnit = 16 << 20
+
+// streamSeed gives each transfer of a case bytes of its own, the same in every
+// run.
+func streamSeed(name string) uint64 {
+	h := fnv.New64a()
+	h.Write([]byte(name))
+	return h.Sum64()
+}
+
+// sink is a receiver that listens.
+type sink struct {
+	port uint16
+	wait func(context.Context) (client.Transfer, error)
+}
+
+// receive opens a sink that lives as long as ctx.
+func (n *Node) receive(ctx context.Context, o client.SinkOptions) sink {
+	return ask(n, "open sink", lab.WaitAgent, 0, func(context.Context) (sink, error) {
+		at, wait, err := n.agent.Receive(ctx, o)
+		return sink{at.Port(), wait}, err
+	})
+}
+
+// Together runs functions at the same time and returns when all have ended.
+// When one ends the instance, the others are waited for first.
+func (t *T) Together(fns ...func()) {
+	done := make(chan any, len(fns))
+	for _, fn := range fns {
+		go func() {
+			defer func() { done <- recover() }()
+			fn()
+		}()
+	}
+	var first any
+	for range fns {
+		if p := <-done; p != nil && first == nil {
+			first = p
+		}
+	}
+	if first != nil {
+		panic(first)
+	}
+}
+
+// Record captures what passes a link of the endpoint into an evidence file of
+// the instance until the returned function is called; filter is as in package
+// client.
+func (n *Node) Record(link, filter, file string) (stop func() client.CaptureStats) {
+	f := n.t.create(file)
+	end := ask(n, "capture on "+link, lab.WaitAgent, 0, func(context.Context) (func(context.Context) (client.CaptureStats, error), error) {
+		return n.agent.Record(n.t.Context(), client.CaptureOptions{Link: link, Filter: filter, Writer: f})
+	})
+	return func() client.CaptureStats {
+		defer f.Close()
+		return ask(n, "end capture on "+link, lab.WaitAgent, 0, end)
+	}
+}

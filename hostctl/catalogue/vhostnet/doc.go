@@ -1,0 +1,28 @@
+// Package vhostnet has the cases of seeds/vhostnet.txt, the network tests that
+// Fedora ran for vhost_net: {rtl8139 | virtio | e1000} with vhost on and off.
+package vhostnet
+
+import "picolab/hostctl/catalogue"
+
+// doc is the seed document's name.
+const doc = "vhostnet.txt"
+
+// where is the place all cases of the suite run: in namespaces of the kernel at
+// hand, or one machine deeper where that kernel has no vhost_net.
+var where = []catalogue.Tier{catalogue.Container, catalogue.Nested}
+
+// needs of every case: a tap, and a QEMU to put it in.
+var needs = []string{"root.tap", "qemu"}
+
+// Cases returns the suite in the document's order.
+func Cases() []*catalogue.Case {
+	return []*catalogue.Case{&dataTransfer, &ping, &pingOversize, &pingFlood, &jumbo, &vlan}
+}
+
+// Sizes and intervals of the document's ping tests, and how many requests its
+// successor tp-qemu sends for each where the document names no number.
+const (
+	pingSizes     = "0 1 48 64 512 1440 1500 1505 4096 4192 32767 65507"
+	pingIntervals = "100ms 10ms 1ms 100us"
+	pingCount     = "30"
+)
