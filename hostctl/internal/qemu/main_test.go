@@ -6,9 +6,12 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"picolab/hostctl/internal/sandbox"
 )
 
 func TestMain(m *testing.M) {
+	sandbox.Main()
 	warmUp()
 	before := countFDs()
 	code := m.Run()
