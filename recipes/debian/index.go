@@ -32,13 +32,13 @@ func (ix *Index) Add(suite string, packages []*Package) error {
 		same := slices.IndexFunc(ix.byName[p.Name], func(q *Package) bool { return q.Version == p.Version })
 		if same >= 0 {
 			if q := ix.byName[p.Name][same]; q.Suite == suite && q.SHA256 != p.SHA256 {
-				return fmt.Errorf("suite %s lists two different files of %s %s", suite, p.Name, p.Version)
+				return fmt.Errorf("two different files of %s %s", p.Name, p.Version)
 			}
 			continue
 		}
 		ix.byName[p.Name] = append(ix.byName[p.Name], p)
 		if err := ix.addProvides(p); err != nil {
-			return fmt.Errorf("suite %s: package %s: Provides: %w", suite, p.Name, err)
+			return fmt.Errorf("package %s: Provides: %w", p.Name, err)
 		}
 	}
 	for _, p := range packages {

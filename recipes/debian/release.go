@@ -128,19 +128,19 @@ type Expect struct {
 func (r *Release) Check(e Expect) error {
 	switch {
 	case r.Suite != e.Suite && r.Codename != e.Suite:
-		return fmt.Errorf("suite %s: the mirror sent suite %q, codename %q", e.Suite, r.Suite, r.Codename)
+		return fmt.Errorf("the mirror sent suite %q, codename %q", r.Suite, r.Codename)
 	case r.Date.After(e.Now.Add(clockSkew)):
-		return fmt.Errorf("suite %s: it is dated %s, in the future; check this machine's clock", e.Suite, stamp(r.Date))
+		return fmt.Errorf("the index is dated %s, in the future; check this machine's clock", stamp(r.Date))
 	case r.Date.Before(e.NotBefore):
-		return fmt.Errorf("suite %s: the mirror's index is of %s, the lock has already seen %s: a rollback, or a mirror that lags; use another mirror", e.Suite, stamp(r.Date), stamp(e.NotBefore))
+		return fmt.Errorf("the mirror's index is of %s, the lock has already seen %s: a rollback, or a mirror that lags; use another mirror", stamp(r.Date), stamp(e.NotBefore))
 	case !r.ValidUntil.IsZero() && r.ValidUntil.Before(e.Now):
-		return fmt.Errorf("suite %s: the mirror's index expired at %s; use a mirror that is up to date", e.Suite, stamp(r.ValidUntil))
+		return fmt.Errorf("the mirror's index expired at %s; use a mirror that is up to date", stamp(r.ValidUntil))
 	case !slices.Contains(r.Architectures, e.Architecture):
-		return fmt.Errorf("suite %s has no architecture %s", e.Suite, e.Architecture)
+		return fmt.Errorf("no architecture %s", e.Architecture)
 	}
 	for _, c := range e.Components {
 		if !r.hasComponent(c) {
-			return fmt.Errorf("suite %s has no component %s (it has: %s)", e.Suite, c, strings.Join(r.Components, " "))
+			return fmt.Errorf("no component %s (there are: %s)", c, strings.Join(r.Components, " "))
 		}
 	}
 	return nil

@@ -116,7 +116,7 @@ func (d *download) receive(ctx context.Context, part *os.File, sum hash.Hash, ha
 			return 0, &trouble{fmt.Errorf("fetch %s: %s cannot resume", d.item.Name, d.item.URL)}
 		}
 	}
-	if n := resp.ContentLength; n >= 0 && have+n > d.item.Size {
+	if n := resp.ContentLength; n >= 0 && have+n != d.item.Size {
 		return have, fmt.Errorf("fetch %s: %s has %d bytes, expected %d", d.item.Name, d.item.URL, have+n, d.item.Size)
 	}
 	out := &partWriter{part: part, sum: sum, progress: d.progress, key: d.item.SHA256}
