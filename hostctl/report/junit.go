@@ -91,7 +91,7 @@ func withMissing(o *Outcome) []Result {
 func (d *junitSuites) add(r Result) {
 	s := d.suite(r)
 	c := junitCase{Name: clean(r.Instance), Class: clean(r.Case), Time: seconds(r.Seconds), Out: clean(details(&r))}
-	why := &junitWhy{Message: clean(firstLine(r.Reason)), Type: string(r.Result), Text: clean(r.Reason)}
+	why := &junitWhy{Message: clean(FirstLine(r.Reason)), Type: string(r.Result), Text: clean(r.Reason)}
 	s.Tests++
 	switch r.Result {
 	case Skip, XFail:
@@ -148,7 +148,8 @@ func mark(ok bool) string {
 	return "FAIL"
 }
 
-func firstLine(s string) string {
+// FirstLine is what comes before the first line end.
+func FirstLine(s string) string {
 	line, _, _ := strings.Cut(s, "\n")
 	return line
 }

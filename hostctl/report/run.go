@@ -1,23 +1,26 @@
 package report
 
 import (
+	"encoding/json"
+	"fmt"
+	"os"
 	"slices"
 	"time"
 )
 
 // Run is what is the same for all instances of a run; run.json holds it once.
 type Run struct {
-	Format   int               `json:"format"`
-	Started  time.Time         `json:"started"`
-	Profile  string            `json:"profile"`
-	Command  []string          `json:"command"`
-	Host     Host              `json:"host"`
-	Image    string            `json:"image"`
-	Versions map[string]string `json:"versions"`  // of picolab, QEMU, the guest's kernel...
-	Facts    []Fact            `json:"facts"`     // what the probes found, with their evidence
-	Catalog  string            `json:"catalogue"` // digest of the catalogue's data
-	Planned  []string          `json:"planned"`   // instance ids, in the order they run
-	Excluded []Excluded        `json:"excluded"`  // combinations that are none, and why
+	Format    int               `json:"format"`
+	Started   time.Time         `json:"started"`
+	Profile   string            `json:"profile"`
+	Command   []string          `json:"command"`
+	Host      Host              `json:"host"`
+	Image     string            `json:"image"`
+	Versions  map[string]string `json:"versions"`  // of picolab, QEMU, the guest's kernel...
+	Facts     []Fact            `json:"facts"`     // what the probes found, with their evidence
+	Catalogue string            `json:"catalogue"` // digest of the catalogue's data
+	Planned   []string          `json:"planned"`   // instance ids, in the order they run
+	Excluded  []Excluded        `json:"excluded"`  // combinations that are none, and why
 }
 
 // Fact is one thing a probe found out about the host.
@@ -32,6 +35,19 @@ type Fact struct {
 type Excluded struct {
 	Instance string `json:"instance"`
 	Reason   string `json:"reason"`
+}
+
+// ReadRun reads a run.json.
+func ReadRun(path string) (Run, error) {
+	var run Run
+	data, err := os.ReadFile(path)
+	if err == nil {
+		err = json.Unmarshal(data, &run)
+	}
+	if err != nil {
+		return Run{}, fmt.Errorf("read run: %w", err)
+	}
+	return run, nil
 }
 
 // Outcome is a run and what came of it.

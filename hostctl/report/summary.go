@@ -81,7 +81,7 @@ func (p *printer) reason(r *Result) {
 	for _, c := range r.Failed() {
 		p.printf("         %s: expected %s, got %s\n", c.Name, c.Expected, c.Got)
 		if c.Evidence != "" {
-			p.printf("           evidence: %s\n", firstLine(c.Evidence))
+			p.printf("           evidence: %s\n", FirstLine(c.Evidence))
 		}
 	}
 }

@@ -9,7 +9,7 @@ const doc = "vnic.txt"
 
 var (
 	where = []catalogue.Tier{catalogue.Container, catalogue.Nested}
-	needs = []string{"root.tap", "qemu"}
+	needs = []string{"root.tap"}
 )
 
 // Cases returns the suite in the order that needs the fewest boots; the

@@ -21,6 +21,7 @@ type Env struct {
 var verbs = []func(*Env) *cobra.Command{
 	doctorCmd,
 	upCmd, psCmd, execCmd, cpCmd, consoleCmd, logsCmd, downCmd, sweepCmd,
+	listCmd, showCmd, runCmd,
 }
 
 // Main runs one command and returns its exit code:

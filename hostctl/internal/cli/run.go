@@ -1,0 +1,149 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"picolab/hostctl/catalogue"
+	"picolab/hostctl/internal/place"
+	"picolab/hostctl/internal/runs"
+	"picolab/hostctl/lab"
+	"picolab/hostctl/report"
+)
+
+// exitNothing is a run's exit code when the selection has no instance.
+const exitNothing = report.ExitNothing
+
+type runOptions struct {
+	selectors             []string
+	set                   []string
+	profile               string
+	images, output, accel string
+	failFast, keepGoing   bool
+	dryRun                bool
+}
+
+func runCmd(e *Env) *cobra.Command {
+	var o runOptions
+	cmd := &cobra.Command{
+		Use:   "run [SELECTOR...]",
+		Short: "Run cases of the catalogue and report their verdicts",
+		Long: `Runs the selected cases (see "hostctl list --help" for selectors; all without one)
+on labs that it boots and takes down, and leaves in the output folder:
+results.jsonl (one line an instance), junit.xml, run.json, and the evidence of
+every instance: captures of the links, consoles, kernel logs, QMP logs and QEMU's
+command lines. What this machine lacks makes an instance a SKIP that says so.
+
+Exit codes: 0 all is PASS, SKIP, XFAIL or DEGRADED; 1 a FAIL or XPASS; 2 wrong
+usage; 3 an ERROR, or an instance without a result; 4 nothing to run; 130
+interrupted, with partial results.`,
+		Example: `  hostctl run -o results
+  hostctl run vhostnet --set nic=virtio
+  hostctl run 'vnic.link-*' 'vhostnet.ping[nic=e1000]' --profile full --fail-fast`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.selectors = args
+			return run(cmd.Context(), e, o)
+		},
+	}
+	imagesFlag(cmd, &o.images)
+	f := cmd.Flags()
+	f.StringArrayVar(&o.set, "set", nil, "run only these values of an axis: axis=value[,value...]; may be repeated")
+	f.StringVar(&o.profile, "profile", string(catalogue.Quick), "quick, or full with the documents' own parameters")
+	f.StringVarP(&o.output, "output", "o", "", "folder for results and evidence (default run-TIME)")
+	f.StringVar(&o.accel, "accel", lab.AccelAuto, "auto, kvm or tcg")
+	f.BoolVar(&o.failFast, "fail-fast", false, "stop after the first FAIL, XPASS or ERROR")
+	f.BoolVar(&o.keepGoing, "keep-going", false, "run everything whatever comes of it (the default)")
+	f.BoolVar(&o.dryRun, "dry-run", false, "print what would run, and do nothing")
+	cmd.MarkFlagsMutuallyExclusive("fail-fast", "keep-going")
+	return cmd
+}
+
+func run(ctx context.Context, e *Env, o runOptions) error {
+	opts, err := o.resolve(e)
+	if err != nil {
+		return err
+	}
+	plan, err := opts.Plan()
+	if err != nil {
+		return usage("%w", err)
+	}
+	if o.dryRun {
+		return dryRun(e.Stdout, plan)
+	}
+	if opts.Place, err = place.New(o.images); err != nil {
+		return err
+	}
+	out, err := runs.Run(ctx, opts)
+	if errors.Is(err, runs.ErrFolder) {
+		return usage("%w", err)
+	}
+	if out == nil {
+		return err
+	}
+	return conclude(e, opts, out, err)
+}
+
+// resolve turns flags into options, with everything that can be wrong in them.
+func (o runOptions) resolve(e *Env) (runs.Options, error) {
+	set, err := catalogue.ParseAxes(o.set)
+	if err != nil {
+		return runs.Options{}, usage("--set: %w", err)
+	}
+	if o.accel != lab.AccelAuto && o.accel != lab.AccelKVM && o.accel != lab.AccelTCG {
+		return runs.Options{}, usage("--accel: %q is none of auto, kvm, tcg", o.accel)
+	}
+	if o.output == "" {
+		o.output = "run-" + time.Now().Format("20060102-150405")
+	}
+	terminal := isTerminal(e.Stdout)
+	return runs.Options{Selectors: o.selectors, Set: set, Profile: catalogue.Profile(o.profile), Accel: o.accel,
+		FailFast: o.failFast, Dir: o.output, Command: append([]string{"hostctl"}, e.Args...), Stdout: e.Stdout,
+		Stderr: e.Stderr, Terminal: terminal, Color: terminal && os.Getenv("NO_COLOR") == ""}, nil
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// dryRun prints a plan: one paragraph a boot.
+func dryRun(w io.Writer, plan catalogue.Plan) error {
+	for _, g := range plan.Groups {
+		fmt.Fprintf(w, "boot %s\n", g.Topology)
+		for _, in := range g.Instances {
+			fmt.Fprintf(w, "  %s\n", in.ID())
+		}
+	}
+	for _, ex := range plan.Excluded {
+		fmt.Fprintf(w, "excluded %s: %s\n", ex.Instance, ex.Reason)
+	}
+	if len(plan.Groups) == 0 {
+		return &exitError{exitNothing, errors.New("nothing to run: the selection has no instance")}
+	}
+	return nil
+}
+
+// conclude prints the summary; the exit code is the outcome's, or worse when
+// something of ours broke besides.
+func conclude(e *Env, opts runs.Options, out *report.Outcome, err error) error {
+	fmt.Fprintln(e.Stdout)
+	if werr := report.Summary(e.Stdout, out, opts.Color); werr != nil {
+		return werr
+	}
+	fmt.Fprintf(e.Stdout, "results: %s\n", opts.Dir)
+	code := out.ExitCode()
+	if err != nil {
+		return &exitError{max(code, exitInfra), err}
+	}
+	if code != 0 {
+		return &exitError{code, nil}
+	}
+	return nil
+}

@@ -1,0 +1,99 @@
+package runs
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"picolab/hostctl/internal/flock"
+	"picolab/hostctl/report"
+)
+
+// Folder is a run's folder, held against other runs.
+type Folder struct {
+	dir  string
+	lock *flock.Lock
+}
+
+// Names in a run's folder beside those of package report.
+const (
+	lockFile = ".lock"
+	casesDir = "cases" // evidence by instance
+	labsDir  = "labs"  // evidence by boot
+)
+
+// ErrFolder is the error of a folder that a run must not write to.
+var ErrFolder = errors.New("not a folder for a run")
+
+// Prepare makes dir an empty run's folder.  An earlier run's files in it are
+// removed; a folder with anything else in it is refused, and so is one that a
+// run is writing to.
+func Prepare(dir string) (*Folder, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("prepare run folder: %w", err)
+	}
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("prepare run folder: %w", err)
+	}
+	if err := checkOurs(abs); err != nil {
+		return nil, err
+	}
+	lock, err := flock.Try(filepath.Join(abs, lockFile))
+	if err != nil {
+		return nil, fmt.Errorf("prepare run folder %s: %w: %w", dir, ErrFolder, err)
+	}
+	for _, name := range []string{report.RunFile, report.ResultsFile, report.JUnitFile, casesDir, labsDir} {
+		if err := os.RemoveAll(filepath.Join(abs, name)); err != nil {
+			lock.Release()
+			return nil, fmt.Errorf("prepare run folder: %w", err)
+		}
+	}
+	return &Folder{dir: abs, lock: lock}, nil
+}
+
+// checkOurs refuses a folder that holds what no run made.
+func checkOurs(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("prepare run folder: %w", err)
+	}
+	for _, e := range entries {
+		switch e.Name() {
+		case lockFile, report.RunFile, report.ResultsFile, report.JUnitFile, casesDir, labsDir:
+		default:
+			return fmt.Errorf("prepare run folder %s: %w: it holds %s, which is no run's", dir, ErrFolder, e.Name())
+		}
+	}
+	return nil
+}
+
+// Close lets other runs have the folder.
+func (f *Folder) Close() { f.lock.Release() }
+
+// load reads what the inside wrote.  That it wrote nothing is not an error of
+// reading.
+func (f *Folder) load(out *report.Outcome) error {
+	if run, err := report.ReadRun(filepath.Join(f.dir, report.RunFile)); err == nil {
+		out.Run = run
+	}
+	results, torn, err := report.ReadFile(filepath.Join(f.dir, report.ResultsFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	out.Results = results
+	if torn && err == nil && !out.Interrupted {
+		err = errors.New("read results: the last line is torn")
+	}
+	return err
+}
+
+func (f *Folder) writeJUnit(out *report.Outcome) error {
+	doc, err := report.JUnit(out)
+	if err != nil {
+		return err
+	}
+	return report.WriteFile(filepath.Join(f.dir, report.JUnitFile), doc)
+}
