@@ -16,7 +16,6 @@ var parametersAtBoot = [][2]string{
 	{"/proc/sys/net/core/rmem_max", "33554432"},
 	{"/proc/sys/net/core/wmem_max", "33554432"},
 	{"/proc/sys/net/ipv4/conf/all/accept_redirects", "0"},
-	{"/proc/sys/kernel/printk_devkmsg", "on"},
 }
 
 // network brings up the loopback link and sets parameters.
