@@ -61,30 +61,31 @@ type codec struct {
 }
 
 // read returns the next request, whose payload is valid until the next read. On error nothing is left open.
-func (c *codec) read() (m *message, err error) {
-	m = &message{}
-	defer func() {
-		if err != nil {
-			m.close()
-		}
-	}()
-	if err = c.fill(m, c.buf[:headerSize]); err != nil {
+func (c *codec) read() (*message, error) {
+	m := &message{}
+	if err := c.readInto(m); err != nil {
+		m.close()
 		return nil, err
+	}
+	return m, nil
+}
+
+func (c *codec) readInto(m *message) error {
+	if err := c.fill(m, c.buf[:headerSize]); err != nil {
+		return err
 	}
 	m.request = binary.LittleEndian.Uint32(c.buf[0:])
 	m.flags = binary.LittleEndian.Uint32(c.buf[4:])
 	size := binary.LittleEndian.Uint32(c.buf[8:])
 	if m.flags&versionMask != version || m.flags&flagReply != 0 || size > maxPayload {
-		return nil, fmt.Errorf("message %d flags %#x size %d: %w", m.request, m.flags, size, ErrProtocol)
+		return fmt.Errorf("message %d flags %#x size %d: %w", m.request, m.flags, size, ErrProtocol)
 	}
 	m.payload = c.buf[headerSize : headerSize+size]
-	if err = c.fill(m, m.payload); err != nil {
-		if errors.Is(err, io.EOF) {
-			err = io.ErrUnexpectedEOF
-		}
-		return nil, err
+	err := c.fill(m, m.payload)
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
 	}
-	return m, nil
+	return err
 }
 
 // fill reads len(p) bytes and collects the descriptors that come with them, whatever else is wrong (CVE-2022-0669).

@@ -79,6 +79,9 @@ func (s *Server) Serve(ctx context.Context) error {
 			return nil
 		}
 		s.serve(uc)
+		if s.listener == nil {
+			s.pause() // a front-end that hangs up at once must not keep us busy
+		}
 	}
 }
 
@@ -127,11 +130,15 @@ func (s *Server) dial() *net.UnixConn {
 		if uc, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: s.path, Net: "unix"}); err == nil {
 			return uc
 		}
-		select {
-		case <-s.closed:
-			return nil
-		case <-time.After(s.opt.Retry):
-		}
+		s.pause()
+	}
+}
+
+// pause waits for the time of a retry, or for Close.
+func (s *Server) pause() {
+	select {
+	case <-s.closed:
+	case <-time.After(s.opt.Retry):
 	}
 }
 
