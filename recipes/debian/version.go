@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// versionShape is deb-version(7): [epoch:]upstream[-revision].
-var versionShape = regexp.MustCompile(`^([0-9]{1,9}:)?[0-9A-Za-z][0-9A-Za-z.+~:-]*$`)
+// versionShape is deb-version(7): [epoch:]upstream[-revision]; a colon in upstream needs an epoch before it.
+var versionShape = regexp.MustCompile(`^([0-9]{1,9}:[0-9A-Za-z][0-9A-Za-z.+~:-]*|[0-9A-Za-z][0-9A-Za-z.+~-]*)$`)
 
 func checkVersion(v string) error {
 	if len(v) > 256 || !versionShape.MatchString(v) {

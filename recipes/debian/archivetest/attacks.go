@@ -23,10 +23,10 @@ type Scene struct {
 	expired Key
 }
 
-// Paths of the scene's files.
+// Paths of the scene's files; ByHash is a pattern for Mirror.Find.
 const (
-	inRelease = "/debian/dists/trixie/InRelease"
-	byHash    = "/debian/dists/trixie/main/binary-amd64/by-hash/SHA256/*"
+	InRelease = "/debian/dists/trixie/InRelease"
+	ByHash    = "/debian/dists/trixie/main/binary-amd64/by-hash/SHA256/*"
 )
 
 // NewScene makes a good archive: package app depends on lib.
@@ -59,7 +59,7 @@ func Attacks() []Attack {
 
 // replace puts other bytes in the place of InRelease.
 func replace(f func(t testing.TB, s *Scene, good []byte) []byte) func(testing.TB, *Scene) {
-	return func(t testing.TB, s *Scene) { s.Mirror.Set(inRelease, f(t, s, s.Mirror.Get(inRelease))) }
+	return func(t testing.TB, s *Scene) { s.Mirror.Set(InRelease, f(t, s, s.Mirror.Get(InRelease))) }
 }
 
 // resign publishes a changed suite with the archive's own key.
@@ -150,9 +150,9 @@ var signatureAttacks = []Attack{
 	})},
 	{"weak-hash", func(t testing.TB, s *Scene) {
 		signed := Sign(t, s.Suite.Release(), &packet.Config{DefaultHash: crypto.SHA224}, s.Key)
-		s.Mirror.Set(inRelease, bytes.Replace(signed, []byte("Hash: SHA256"), []byte("Hash: SHA224"), 1))
+		s.Mirror.Set(InRelease, bytes.Replace(signed, []byte("Hash: SHA256"), []byte("Hash: SHA224"), 1))
 		if bytes.Contains(signed, []byte("Hash: SHA256")) { // the library chose a strong one after all
-			s.Mirror.Set(inRelease, bytes.Replace(signed, []byte("Hash: SHA256"), []byte("Hash: MD5"), 1))
+			s.Mirror.Set(InRelease, bytes.Replace(signed, []byte("Hash: SHA256"), []byte("Hash: MD5"), 1))
 		}
 	}},
 	{"carriage-returns", replace(func(_ testing.TB, _ *Scene, good []byte) []byte {
@@ -178,7 +178,7 @@ var releaseAttacks = []Attack{
 	{"other-suite", func(t testing.TB, s *Scene) {
 		other := s.Suite
 		other.Name = "bookworm"
-		s.Mirror.Set(inRelease, Sign(t, other.Release(), nil, s.Key))
+		s.Mirror.Set(InRelease, Sign(t, other.Release(), nil, s.Key))
 	}},
 	{"no-suite", edit("Suite: stable-trixie\nCodename: trixie\n", "")},
 	{"no-component", edit("Components: main", "Components: contrib")},
@@ -240,7 +240,7 @@ func flip(digit string) string {
 // onIndex changes the bytes of the compressed index, whose digest is signed.
 func onIndex(f func(good []byte) []byte) func(testing.TB, *Scene) {
 	return func(t testing.TB, s *Scene) {
-		file := s.Mirror.Find(t, byHash)
+		file := s.Mirror.Find(t, ByHash)
 		s.Mirror.Set(file, f(bytes.Clone(s.Mirror.Get(file))))
 	}
 }
@@ -266,22 +266,22 @@ var transportAttacks = []Attack{
 	{"index-truncated", onIndex(func(b []byte) []byte { return b[:len(b)-1] })},
 	{"index-empty", onIndex(func([]byte) []byte { return []byte{} })},
 	{"index-replayed", func(t testing.TB, s *Scene) {
-		file := s.Mirror.Find(t, byHash)
+		file := s.Mirror.Find(t, ByHash)
 		old := s.Suite
 		old.Packages = []Package{{Name: "app", Version: "0.1-1"}}
 		s.Mirror.Set(file, Compress([]byte(old.Index())))
 	}},
-	{"index-gone", func(t testing.TB, s *Scene) { s.Mirror.Set(s.Mirror.Find(t, byHash), nil) }},
-	{"release-gone", func(_ testing.TB, s *Scene) { s.Mirror.Set(inRelease, nil) }},
-	{"release-endless", answer(inRelease, endless)},
-	{"index-endless", answer(byHash, endless)},
-	{"redirect-loop", answer(inRelease, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, http.StatusFound) })},
-	{"redirect-to-file", answer(inRelease, func(w http.ResponseWriter, r *http.Request) {
+	{"index-gone", func(t testing.TB, s *Scene) { s.Mirror.Set(s.Mirror.Find(t, ByHash), nil) }},
+	{"release-gone", func(_ testing.TB, s *Scene) { s.Mirror.Set(InRelease, nil) }},
+	{"release-endless", answer(InRelease, endless)},
+	{"index-endless", answer(ByHash, endless)},
+	{"redirect-loop", answer(InRelease, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, http.StatusFound) })},
+	{"redirect-to-file", answer(InRelease, func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "file:///etc/passwd", http.StatusFound)
 	})},
-	{"forbidden", answer(inRelease, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) })},
-	{"always-broken", answer(inRelease, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })},
-	{"not-modified", answer(inRelease, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotModified) })},
+	{"forbidden", answer(InRelease, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) })},
+	{"always-broken", answer(InRelease, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })},
+	{"not-modified", answer(InRelease, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotModified) })},
 }
 
 var indexAttacks = []Attack{
