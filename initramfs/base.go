@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 
 	"picolab/initramfs/bb"
@@ -116,14 +115,8 @@ func fileEntry(f recipes.File) (tree.Entry, error) {
 	if f.Link != "" {
 		return tree.Symlink(f.Link), nil
 	}
-	mode := uint64(0o644)
-	if f.Mode != "" {
-		var err error
-		if mode, err = strconv.ParseUint(f.Mode, 8, 12); err != nil {
-			return tree.Entry{}, fmt.Errorf("mode %q is not octal", f.Mode)
-		}
-	}
-	return tree.Regular(uint32(mode), tree.Bytes([]byte(f.Content))), nil
+	perm, err := f.Perm()
+	return tree.Regular(perm, tree.Bytes([]byte(f.Content))), err
 }
 
 // replace puts e in the place of what t has there; a directory stays what it is unless e is one.

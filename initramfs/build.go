@@ -7,7 +7,6 @@ package initramfs
 
 import (
 	"context"
-	"fmt"
 
 	"golang.org/x/sync/errgroup"
 
@@ -25,6 +24,7 @@ type Options struct {
 	Derived   string       // directory for what can be made again: unpacked packages, busyboxes
 	ModuleDir string       // picolab's source tree, see bb.FindModule
 	GoCache   string       // GOCACHE of the busybox; "" leaves the environment's
+	Offline   bool         // the go command must not fetch modules
 	Progress  func(string) // told what takes long, may be nil
 }
 
@@ -52,6 +52,7 @@ func Busybox(ctx context.Context, r *recipes.Recipe, opt Options) (*bb.Busybox, 
 		ModuleDir: opt.ModuleDir,
 		Cache:     opt.Derived,
 		GoCache:   opt.GoCache,
+		Offline:   opt.Offline,
 		Progress:  opt.Progress,
 	})
 }
@@ -65,7 +66,7 @@ func Build(ctx context.Context, r *recipes.Recipe, l *lock.Lock, opt Options) (*
 	g.Go(func() (err error) { out.Busybox, err = Busybox(gctx, r, opt); return err })
 	g.Go(func() (err error) { pk, err = unpack(gctx, l, opt); return err })
 	if err := g.Wait(); err != nil {
-		return nil, fmt.Errorf("build %s: %w", r.Name, err)
+		return nil, err
 	}
 	out.Packages = pk.packages
 	for _, step := range []func() error{
@@ -78,7 +79,7 @@ func Build(ctx context.Context, r *recipes.Recipe, l *lock.Lock, opt Options) (*
 			return nil, err
 		}
 		if err := step(); err != nil {
-			return nil, fmt.Errorf("build %s: %w", r.Name, err)
+			return nil, err
 		}
 	}
 	return out, nil

@@ -36,6 +36,7 @@ type Options struct {
 	ModuleDir string // picolab's source tree
 	Derived   string // cache of what can be made again; "" is the store's
 	GoCache   string // GOCACHE of the busybox; "" leaves the environment's
+	Offline   bool   // the go command must not fetch modules
 	Progress  func(string)
 }
 
@@ -50,7 +51,7 @@ type Result struct {
 func Image(ctx context.Context, opt Options) (*Result, error) {
 	res, err := build(ctx, opt)
 	if err != nil {
-		return nil, fmt.Errorf("image %s: %w", opt.Output, err)
+		return nil, fmt.Errorf("image %s: %w", opt.Recipe.Name, err)
 	}
 	return res, nil
 }
@@ -72,15 +73,15 @@ func build(ctx context.Context, opt Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	old := readStamp(opt.Output)
-	if m := old.upToDate(opt.Output, inputs); m != nil {
+	old := readStamp(opt.Output, inputs.Program)
+	if m := old.upToDate(opt.Output, inputs.Inputs); m != nil {
 		return &Result{m, true}, nil
 	}
 	layers, err := initramfs.Build(ctx, opt.Recipe, opt.Lock, opt.layers())
 	if err != nil {
 		return nil, err
 	}
-	w := &writer{Options: opt, layers: layers, old: old, stamp: &stamp{Inputs: inputs}}
+	w := &writer{Options: opt, layers: layers, old: old, stamp: inputs}
 	if err := place.replace(func(dir string) error { return w.write(ctx, dir) }); err != nil {
 		return nil, err
 	}
@@ -110,7 +111,7 @@ func (o *Options) resolve() error {
 }
 
 func (o *Options) layers() initramfs.Options {
-	return initramfs.Options{Store: o.Store, Derived: o.Derived, ModuleDir: o.ModuleDir, GoCache: o.GoCache, Progress: o.Progress}
+	return initramfs.Options{Store: o.Store, Derived: o.Derived, ModuleDir: o.ModuleDir, GoCache: o.GoCache, Offline: o.Offline, Progress: o.Progress}
 }
 
 func (o *Options) progress(format string, args ...any) {

@@ -99,7 +99,7 @@ func checkPlace(dir string) error {
 // replace fills a new directory and puts it in the place of the old one, which is removed.
 func (p *place) replace(fill func(dir string) error) error {
 	tmp := beside(p.dir, "new")
-	defer removeAll(tmp)
+	defer RemoveAll(tmp)
 	if err := os.Mkdir(tmp, 0o755); err != nil {
 		return err
 	}
@@ -148,11 +148,11 @@ func (p *place) oldName() string {
 // sweep removes half-built and replaced images beside dir, except those that a running lab still uses. Only the holder
 // of the lock may call it.
 func (p *place) sweep() error {
-	removeAll(beside(p.dir, "new"))
+	RemoveAll(beside(p.dir, "new"))
 	old, err := filepath.Glob(escape(beside(p.dir, "old-")) + "*")
 	for _, dir := range old {
 		if !inUse(dir) {
-			removeAll(dir)
+			RemoveAll(dir)
 		}
 	}
 	return err
@@ -178,8 +178,9 @@ func inUse(dir string) bool {
 	return false
 }
 
-// removeAll removes dir although directories in it may be read-only. What stays is swept by the next build.
-func removeAll(dir string) {
+// RemoveAll removes a directory although directories in it may be read-only. Errors are not told: what stays of an image
+// is swept by the next build of it.
+func RemoveAll(dir string) {
 	if os.RemoveAll(dir) == nil {
 		return
 	}

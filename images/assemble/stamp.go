@@ -20,6 +20,7 @@ const stampFile = ".stamp.json"
 
 // stamp lets a build that would change nothing end after a few system calls per file.
 type stamp struct {
+	Program  string             `json:"program"`        // digest of the program that built it
 	Inputs   string             `json:"inputs"`         // digest of everything the image depends on
 	Manifest string             `json:"manifest"`       // SHA-256 of the manifest
 	Files    map[string]written `json:"files"`          // by name
@@ -38,20 +39,20 @@ func (f written) file(name, role string) manifest.File {
 	return manifest.File{Name: name, Role: role, Size: f.Size, SHA256: f.SHA256}
 }
 
-// inputs is the digest of what the image depends on: recipe, lock, busybox, and this program itself, which decides the
-// rest.
-func (o *Options) inputs(box *bb.Busybox) (string, error) {
+// inputs begins the stamp of a new image with what it depends on: recipe, lock, busybox, and this program itself, which
+// decides the rest.
+func (o *Options) inputs(box *bb.Busybox) (*stamp, error) {
 	self, err := program()
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	recipe, err := json.Marshal(o.Recipe)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	parts := fmt.Sprintf("%s\n%s\n%s\n%s\n%s\n", recipe, o.Lock.Digest(), box.SHA256, box.GoVersion, self)
 	sum := sha256.Sum256([]byte(parts))
-	return hex.EncodeToString(sum[:]), nil
+	return &stamp{Program: self, Inputs: hex.EncodeToString(sum[:])}, nil
 }
 
 // program is the digest of the running program's file.
@@ -68,11 +69,12 @@ var program = sync.OnceValues(func() (string, error) {
 	return hex.EncodeToString(sum[:]), nil
 })
 
-// readStamp returns the stamp of the image in dir, an empty one when there is none that can be trusted.
-func readStamp(dir string) *stamp {
+// readStamp returns the stamp of the image in dir, an empty one when there is none that can be trusted: another program
+// may pack the same files differently.
+func readStamp(dir, program string) *stamp {
 	s := new(stamp)
 	data, err := os.ReadFile(filepath.Join(dir, stampFile))
-	if err != nil || json.Unmarshal(data, s) != nil {
+	if err != nil || json.Unmarshal(data, s) != nil || s.Program != program {
 		return new(stamp)
 	}
 	return s

@@ -39,6 +39,7 @@ type Options struct {
 	ModuleDir string       // root of picolab's source tree, see FindModule
 	Cache     string       // directory for results and generated sources, made when missing
 	GoCache   string       // GOCACHE of the compilation; "" leaves the environment's
+	Offline   bool         // do not let the go command fetch modules
 	Progress  func(string) // told what takes long, may be nil
 }
 

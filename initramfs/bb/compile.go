@@ -48,24 +48,26 @@ func findToolchain(ctx context.Context, dir string) (toolchain, error) {
 }
 
 // environ is the go command's environment beyond the process's: fixed, so that nobody's settings reach the binary.
-func (t toolchain) environ(goCache string) []string {
-	env := append([]string{}, t.proxy...)
+func (b *builder) environ() []string {
+	env := append([]string{}, b.go_.proxy...)
 	env = append(env, "GOENV=off", "GOOS=linux", "GOARCH=amd64", "GOAMD64=v1", "CGO_ENABLED=0", "GO111MODULE=on",
 		"GOFLAGS=-mod=readonly", "GOWORK=off", "GOTOOLCHAIN=local", "GOEXPERIMENT=", "GODEBUG=", "GOFIPS140=off",
-		"GOPACKAGESDRIVER=off", "GOPATH="+t.gopath, "LC_ALL=C")
-	if goCache != "" {
-		env = append(env, "GOCACHE="+goCache)
+		"GOPACKAGESDRIVER=off", "GOPATH="+b.go_.gopath, "LC_ALL=C")
+	if b.GoCache != "" {
+		env = append(env, "GOCACHE="+b.GoCache)
+	}
+	if b.Offline {
+		env = append(env, "GOPROXY=off")
 	}
 	return env
 }
 
 // compile makes the cache entry: the binary and the list of modules in it.
 func (b *builder) compile(ctx context.Context, dir string) error {
-	scratch, err := os.MkdirTemp(b.Cache, "compile-*")
-	if err != nil {
+	scratch := filepath.Join(dir, "overlay")
+	if err := os.Mkdir(scratch, 0o700); err != nil {
 		return err
 	}
-	defer os.RemoveAll(scratch)
 	description, err := b.overlay(ctx, scratch)
 	if err != nil {
 		return err
@@ -73,14 +75,14 @@ func (b *builder) compile(ctx context.Context, dir string) error {
 	out := filepath.Join(dir, binary)
 	cmd := goCommand(ctx, b.ModuleDir, "build", "-overlay="+description, "-trimpath", "-buildvcs=false", "-tags="+tags,
 		"-ldflags=-s -w -buildid=", "-o", out, mainPath)
-	cmd.Env = append(os.Environ(), b.go_.environ(b.GoCache)...)
+	cmd.Env = append(os.Environ(), b.environ()...)
 	if _, err := output(ctx, cmd); err != nil {
 		return fmt.Errorf("compile: %w", err)
 	}
 	if err := os.Chmod(out, 0o755); err != nil { // the linker's mode depends on the umask
 		return err
 	}
-	return writeModules(out, filepath.Join(dir, modulesFile))
+	return errors.Join(os.RemoveAll(scratch), writeModules(out, filepath.Join(dir, modulesFile)))
 }
 
 // overlay prepares the sources in scratch.

@@ -61,7 +61,7 @@ var environment sync.Mutex
 func (b *builder) rewrite(ctx context.Context, gopath string) error {
 	environment.Lock()
 	defer environment.Unlock()
-	defer setenv(b.go_.environ(b.GoCache))()
+	defer setenv(b.environ())()
 	env := golang.Default(golang.DisableCGO(), golang.WithGOOS("linux"), golang.WithGOARCH("amd64"),
 		golang.WithGO111MODULE("on"), golang.WithGOPATH(b.go_.gopath), golang.WithWorkingDir(b.ModuleDir),
 		golang.WithBuildTag(strings.Split(tags, ",")...))

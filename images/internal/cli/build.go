@@ -59,7 +59,7 @@ larger than the recipe's limits, 130 interrupted.`,
 	f.StringVar(&o.cache, "cache", "", "`directory` of the store of downloads")
 	f.StringVar(&o.source, "source", "", "picolab's source `tree`")
 	f.BoolVar(&o.Offline, "offline", false, "do not use the network")
-	f.IntVar(&o.Jobs, "jobs", 0, "downloads at a `time` (default 4)")
+	f.IntVar(&o.Jobs, "jobs", 0, "`number` of downloads at a time (default 4)")
 	f.BoolVar(&o.RefreshStale, "refresh-stale", false, "if the mirror dropped a locked package, build from a renewed copy of the lock kept beside DIR")
 	f.BoolVar(&o.json, "json", false, "write the manifest to the standard output")
 	f.StringVar(&o.derived, "derived", "", "directory of caches that can be made again")
@@ -124,7 +124,7 @@ func (o *buildOptions) build(ctx context.Context, e *Env) (*assemble.Result, err
 		return nil, err
 	}
 	return assemble.Image(ctx, assemble.Options{
-		Recipe: r, Lock: l, Store: store, Output: out, ModuleDir: module, Derived: o.derived,
+		Recipe: r, Lock: l, Store: store, Output: out, ModuleDir: module, Derived: o.derived, Offline: o.Offline,
 		Progress: func(s string) { e.say("%s: %s", r.Name, s) },
 	})
 }

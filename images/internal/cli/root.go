@@ -89,8 +89,13 @@ busybox of Go commands. The same recipe and lock give the same bytes everywhere;
   labimage verify build/images/guest`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usageError{fmt.Errorf("unknown verb %q", args[0])}
+			}
+			return nil
+		},
+		RunE: func(*cobra.Command, []string) error {
 			return usageError{errors.New("a verb is missing: build, verify, lock, recipes or inspect")}
 		},
 	}

@@ -143,14 +143,3 @@ func otherEnvironment(ctx context.Context, module, scratch string) ([]string, er
 	}
 	return env, nil
 }
-
-// removeScratch removes the second build; directories in its root filesystem may be read-only.
-func removeScratch(dir string) {
-	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err == nil && d.IsDir() {
-			_ = os.Chmod(path, 0o700)
-		}
-		return nil
-	})
-	_ = os.RemoveAll(dir) // it is in the temporary folder: what stays does no harm
-}

@@ -13,6 +13,7 @@ import (
 
 	"picolab/images/assemble"
 	"picolab/images/manifest"
+	"picolab/initramfs/bb"
 )
 
 // verifyOptions are the flags of verify.
@@ -90,13 +91,18 @@ func (o *verifyOptions) compare(ctx context.Context, e *Env, m *manifest.Manifes
 	if o.keep {
 		e.say("the second build is in %s", scratch)
 	} else {
-		defer removeScratch(scratch)
+		defer assemble.RemoveAll(scratch)
 	}
 	second := filepath.Join(scratch, "second", m.Name)
 	if err := o.rebuild(ctx, e, m, scratch, second); err != nil {
 		return err
 	}
-	return assemble.Compare(ctx, o.dir, second)
+	err = assemble.Compare(ctx, o.dir, second)
+	var diff *assemble.DifferenceError
+	if errors.As(err, &diff) && diff.Path == bb.Dir+"/bb" {
+		e.say("note: were the sources changed after the image was built? Then build it again first.")
+	}
+	return err
 }
 
 // rebuild runs this program again under other circumstances.
