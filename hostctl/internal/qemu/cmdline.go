@@ -50,6 +50,10 @@ func (c Config) withDefaults() Config {
 	if c.CPU == "" && c.Accel == "kvm" {
 		c.CPU = "host"
 	}
+	if c.CPU == "" {
+		// Without RDRAND the kernel's random number generator is not ready for a minute, and getrandom(2) waits for it.
+		c.CPU = "qemu64,+rdrand"
+	}
 	if c.CPUs == 0 {
 		c.CPUs = 1
 	}

@@ -12,7 +12,7 @@ type Config struct {
 	Accel     string  // "kvm" or "tcg"
 	CPUs      int     // 1 when 0
 	MemoryMiB int     // 256 when 0
-	CPU       string  // -cpu; empty: "max" for tcg, "host" for kvm
+	CPU       string  // -cpu; empty: "qemu64,+rdrand" for tcg, "host" for kvm
 	Version   Version // of the binary, for rules that depend on it; zero means new
 
 	Kernel, Initrd string
