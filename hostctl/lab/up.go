@@ -72,9 +72,10 @@ func (l *Lab) makeFolders(context.Context) error {
 	if err := os.MkdirAll(l.env.Dir, 0o755); err != nil {
 		return infra("make evidence folder: %w", err)
 	}
-	dir, err := os.MkdirTemp("", "lab")
-	if err != nil {
-		return infra("make socket folder: %w", err)
+	// A fixed name, so that the same spec gives the same argv; in a sandbox /tmp is the lab's own.
+	dir := filepath.Join(os.TempDir(), "lab-"+l.spec.Name)
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return infra("make socket folder (does another lab of this name run in this sandbox?): %w", err)
 	}
 	l.sockets = dir
 	l.undo.push("remove sockets", func(context.Context) error { return os.RemoveAll(dir) })

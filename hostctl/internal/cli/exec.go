@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"picolab/guestagent/client"
+	"picolab/guestagent/wire"
 )
 
 type execOptions struct {
@@ -34,6 +35,12 @@ func execCmd(e *Env) *cobra.Command {
 		Args: cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.target, o.argv = args[0], args[1:]
+			if o.argv[0] == "--" { // kept, since flags end at the first argument
+				o.argv = o.argv[1:]
+			}
+			if len(o.argv) == 0 {
+				return usage("exec: no command given")
+			}
 			return execute(cmd.Context(), e, o)
 		},
 	}
@@ -64,7 +71,7 @@ func execute(ctx context.Context, e *Env, o execOptions) error {
 	}
 	code, err := c.Exec(ctx, opts)
 	switch {
-	case errors.Is(err, syscall.ENOENT):
+	case errors.Is(err, syscall.ENOENT), wire.CodeOf(err) == wire.Code_NOT_FOUND:
 		return &exitError{exitNotFound, err}
 	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.ENOEXEC):
 		return &exitError{exitNotRunnable, err}

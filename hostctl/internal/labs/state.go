@@ -129,6 +129,9 @@ func processOf(pid int) (process, error) {
 	if len(fields) < 20 {
 		return process{}, fmt.Errorf("read stat of process %d: %d fields", pid, len(fields))
 	}
+	if fields[0] == "Z" { // ended, and only its parent has not noticed
+		return process{}, fmt.Errorf("process %d has ended", pid)
+	}
 	start, err := strconv.ParseUint(fields[19], 10, 64)
 	return process{pid, start}, err
 }
