@@ -61,7 +61,7 @@ func releaseOf(s Stanza) (*Release, error) {
 		ByHash: s.Get("Acquire-By-Hash") == "yes",
 	}
 	if r.Suite == "" && r.Codename == "" || len(r.Components) == 0 || len(r.Architectures) == 0 {
-		return nil, errors.New("Suite and Codename, Components or Architectures are missing")
+		return nil, errors.New("fields Suite and Codename, Components or Architectures are missing")
 	}
 	var err error
 	if r.Date, err = parseDate(s.Get("Date")); err != nil {
