@@ -17,7 +17,7 @@ import (
 
 // indexVersion is part of every index's name: a release that unpacks
 // differently must change it, so as not to read what an older one left.
-const indexVersion = "1"
+const indexVersion = "2"
 
 // Cache remembers unpacked packages by their SHA-256, so that a second build
 // reads an index instead of unpacking. Several processes may share one.

@@ -23,10 +23,15 @@ type unpacker struct {
 	bytes   int64           // sum of file sizes
 	entries int
 	setuid  []string
+	docs    string // folder of the package's documentation
+	rights  string // path of its copyright file, once met
 }
 
-func newUnpacker(ctx context.Context, name string, blobs *Blobs, opt Options, limits Limits) *unpacker {
-	return &unpacker{ctx: ctx, name: name, blobs: blobs, opt: opt, limits: limits, tree: tree.New(), seen: map[string]bool{}}
+func newUnpacker(ctx context.Context, name, pkg string, blobs *Blobs, opt Options, limits Limits) *unpacker {
+	return &unpacker{
+		ctx: ctx, name: name, blobs: blobs, opt: opt, limits: limits,
+		tree: tree.New(), seen: map[string]bool{}, docs: docs + pkg,
+	}
 }
 
 // data reads the whole member, past the end of the archive to the end of the
@@ -69,6 +74,7 @@ func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
 		return errors.New("twice in the package")
 	}
 	u.seen[path] = !isDir
+	u.noteCopyright(path, h)
 	if u.opt.Keep != nil && !u.opt.Keep(path) {
 		return nil
 	}
@@ -185,15 +191,17 @@ func (u *unpacker) put(path string, e tree.Entry, h *tar.Header) error {
 	return u.tree.Put(path, e)
 }
 
-// copyright returns the path of a package's copyright file. Policy 12.3 and
-// 12.5 let the folder be a link to that of another package of its source.
-func copyright(t *tree.Tree, pkg string) string {
-	const docs = "usr/share/doc/"
-	if e, ok := t.Get(docs + pkg); ok && e.IsSymlink() && !strings.Contains(e.Link, "/") {
-		return docs + e.Link + "/copyright"
+// docs is where packages keep their copyright files (Debian Policy 12.5).
+const docs = "usr/share/doc/"
+
+// noteCopyright remembers where the package's copyright file is, whether Keep
+// wants it or not. The folder may be a link to that of another package of the
+// same source (Policy 12.3).
+func (u *unpacker) noteCopyright(path string, h *tar.Header) {
+	switch {
+	case path == u.docs+"/copyright":
+		u.rights = path
+	case path == u.docs && h.Typeflag == tar.TypeSymlink && !strings.Contains(h.Linkname, "/"):
+		u.rights = docs + h.Linkname + "/copyright"
 	}
-	if _, ok := t.Get(docs + pkg + "/copyright"); ok {
-		return docs + pkg + "/copyright"
-	}
-	return ""
 }

@@ -29,7 +29,7 @@ type Control struct {
 	Source                         string   // source package; Package unless the field says otherwise
 	SourceVersion                  string   // its version; Version unless the field says otherwise
 	Maintainer, Homepage           string   // as the fields have them
-	Copyright                      string   // path of the copyright file, perhaps another package's, "" without one
+	Copyright                      string   // path of the copyright file, "" without one; it may be that of another package
 	Setuid                         []string // paths with setuid or setgid bits, which are kept
 }
 
@@ -109,12 +109,12 @@ func unpack(ctx context.Context, r io.ReaderAt, size int64, name string, blobs *
 	if err != nil {
 		return nil, Control{}, fmt.Errorf("control.tar: %w", err)
 	}
-	u := newUnpacker(ctx, name, blobs, opt, limits)
+	u := newUnpacker(ctx, name, c.Package, blobs, opt, limits)
 	if err := u.data(parts.data); err != nil {
 		return nil, Control{}, fmt.Errorf("data.tar: %w", err)
 	}
 	c.Setuid = u.setuid
-	c.Copyright = copyright(u.tree, c.Package)
+	c.Copyright = u.rights
 	return u.tree, c, nil
 }
 

@@ -249,6 +249,9 @@ func TestNoEscapeCanFail(t *testing.T) {
 // its own and reads the kernel's account of its largest resident size.
 func TestHostileMemory(t *testing.T) {
 	const child, maxRSS = "DEB_HOSTILE_CHILD", 256 << 10 // KiB
+	if raceEnabled {
+		t.Skip("the race detector needs memory of its own")
+	}
 	if os.Getenv(child) == "" {
 		cmd := exec.Command(os.Args[0], "-test.run=^TestHostileMemory$", "-test.v")
 		cmd.Env = append(os.Environ(), child+"=1", "TMPDIR="+t.TempDir())
