@@ -4,6 +4,7 @@ import (
 	"context"
 	"io/fs"
 	"os"
+	"strings"
 	"syscall"
 
 	"picolab/guestagent/wire"
@@ -24,12 +25,13 @@ func (v *Verbs) Stat(_ context.Context, req *wire.PathRequest) (*wire.FileInfo, 
 
 // fileInfo describes a file; the target of a symbolic link is "" when it cannot be read.
 func fileInfo(path string, fi fs.FileInfo) *wire.FileInfo {
-	r := &wire.FileInfo{Name: fi.Name(), Size: fi.Size(), MtimeNs: fi.ModTime().UnixNano()}
+	r := &wire.FileInfo{Name: strings.ToValidUTF8(fi.Name(), "\ufffd"), Size: fi.Size(), MtimeNs: fi.ModTime().UnixNano()}
 	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
 		r.Mode = st.Mode
 	}
 	if fi.Mode()&fs.ModeSymlink != 0 {
-		r.Link, _ = os.Readlink(path)
+		target, _ := os.Readlink(path)
+		r.Link = strings.ToValidUTF8(target, "\ufffd")
 	}
 	return r
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"syscall"
 
 	"github.com/containerd/ttrpc"
@@ -95,7 +96,7 @@ func ToStatus(err error) error {
 		return nil
 	}
 	e := Classify(err)
-	st := status.New(grpcCodes[e.Code], e.Msg)
+	st := status.New(grpcCodes[e.Code], strings.ToValidUTF8(e.Msg, "\ufffd")) // a file's name may be anything
 	if d, err := st.WithDetails(&ErrorDetail{Code: e.Code, Errno: int32(e.Errno)}); err == nil {
 		st = d
 	}
