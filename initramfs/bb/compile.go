@@ -68,7 +68,11 @@ func (b *builder) compile(ctx context.Context, dir string) error {
 	if err := os.Mkdir(scratch, 0o700); err != nil {
 		return err
 	}
-	description, err := b.overlay(ctx, scratch)
+	o, err := b.overlay(ctx)
+	if err != nil {
+		return err
+	}
+	description, err := o.write(scratch, b.ModuleDir)
 	if err != nil {
 		return err
 	}
@@ -77,7 +81,7 @@ func (b *builder) compile(ctx context.Context, dir string) error {
 		"-ldflags=-s -w -buildid=", "-o", out, mainPath)
 	cmd.Env = append(os.Environ(), b.environ()...)
 	if _, err := output(ctx, cmd); err != nil {
-		return fmt.Errorf("compile: %w", err)
+		return fmt.Errorf("compile: %w", rewordedError{err, o.original(err.Error())})
 	}
 	if err := os.Chmod(out, 0o755); err != nil { // the linker's mode depends on the umask
 		return err
@@ -85,20 +89,23 @@ func (b *builder) compile(ctx context.Context, dir string) error {
 	return errors.Join(os.RemoveAll(scratch), writeModules(out, filepath.Join(dir, modulesFile)))
 }
 
-// overlay prepares the sources in scratch.
-func (b *builder) overlay(ctx context.Context, scratch string) (string, error) {
+// rewordedError is an error that says the same in other words.
+type rewordedError struct {
+	error
+	text string
+}
+
+func (e rewordedError) Error() string { return e.text }
+func (e rewordedError) Unwrap() error { return e.error }
+
+// overlay gathers the rewritten sources.
+func (b *builder) overlay(ctx context.Context) (*overlay, error) {
 	gen, err := b.generated(ctx)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	o := new(overlay)
-	if err := b.overlayGenerated(o, gen); err != nil {
-		return "", err
-	}
-	if err := b.overlayOwn(o); err != nil {
-		return "", err
-	}
-	return o.write(scratch, b.ModuleDir)
+	return o, errors.Join(b.overlayGenerated(o, gen), b.overlayOwn(o))
 }
 
 // writeModules records which modules the linker put into the binary.

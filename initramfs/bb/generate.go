@@ -7,6 +7,7 @@ import (
 	"log"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 
@@ -55,6 +56,9 @@ func (b *builder) generate(ctx context.Context, dir string) error {
 	return os.RemoveAll(gopath)
 }
 
+// missingModule matches what the go command says of packages it cannot find.
+var missingModule = regexp.MustCompile("no required module provides|cannot find module|missing go.sum entry|could not import")
+
 // environment is the process's, which gobusybox hands to the go command: one rewriting at a time changes it.
 var environment sync.Mutex
 
@@ -71,8 +75,7 @@ func (b *builder) rewrite(ctx context.Context, gopath string) error {
 	if err == nil {
 		return ctx.Err()
 	}
-	if strings.Contains(err.Error(), "no required module provides") || strings.Contains(err.Error(), "missing go.sum entry") ||
-		strings.Contains(err.Error(), "could not import") {
+	if missingModule.MatchString(err.Error()) {
 		return fmt.Errorf("%w\n(a command needs a module that go.mod lacks: name it in tools.go and go get it)", err)
 	}
 	return err

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 )
 
@@ -20,6 +22,21 @@ const (
 // overlay collects files for `go build -overlay`: contents in a scratch folder, places in the source tree.
 type overlay struct {
 	files map[string][]byte // by import path and file name
+}
+
+// scratchName matches the name of a file that write made, with whatever folder the compiler puts before it.
+var scratchName = regexp.MustCompile(`[^\s:]*overlay/(\d{4})\.go`)
+
+// original puts the names of source files back into a message of the compiler.
+func (o *overlay) original(message string) string {
+	names := sortedKeys(o.files)
+	return scratchName.ReplaceAllStringFunc(message, func(s string) string {
+		n, err := strconv.Atoi(scratchName.FindStringSubmatch(s)[1])
+		if err != nil || n >= len(names) {
+			return s
+		}
+		return strings.TrimPrefix(names[n], Module+"/")
+	})
 }
 
 func (o *overlay) put(name string, src []byte) {
