@@ -87,7 +87,7 @@ func after(lines []string, mark string) []string {
 // scan returns what is bad in lines of a kernel log.
 func scan(guest string, lines []string) []Finding {
 	var found []Finding
-	for _, f := range oops.Scan([]byte(strings.Join(lines, "\n")+"\n"), oops.Options{}) {
+	for _, f := range oops.Scan([]byte(strings.Join(lines, "\n") + "\n")) {
 		found = append(found, finding(guest, f))
 	}
 	return found

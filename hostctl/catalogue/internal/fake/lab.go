@@ -1,0 +1,137 @@
+// Package fake is a lab without guests: links, cards and QEMU's monitor as far as
+// the cases look at them, and knobs that make them misbehave.  Tests run cases on
+// it to show that they pass on what is well and fail on what is not.
+package fake
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"sync"
+	"time"
+
+	"picolab/guestagent/wire"
+	"picolab/hostctl/catalogue"
+	"picolab/hostctl/lab"
+)
+
+// Faults make a lab misbehave.  The zero value is a lab where all is well.
+type Faults struct {
+	Loss       func(size int) bool // true loses every echo request of that size
+	Oversized  bool                // requests over the limit are answered
+	Driver     string              // what the guests say their driver is
+	Flip       []int               // feature bits that are the other way round
+	LeakVLANs  bool                // frames reach the other VLAN
+	Deaf       bool                // set_link does not reach the guests
+	Talkative  bool                // set_link reaches guests that have no status feature
+	Corrupt    bool                // transfers arrive changed
+	ShortMTU   bool                // the guests take an MTU and do not use it
+	KeepMAC    bool                // a changed address is not used on the wire
+	KeepFilter bool                // a changed address does not reach the device's filter
+	NoHotplug  bool                // cards that are plugged in do not appear
+	NoEject    bool                // cards that are plugged out stay
+	Oops       string              // what the guests' kernel says after a flood
+	Forget     bool                // what is undone stays done: a lab that an instance leaves changed
+}
+
+// Lab is a fake of catalogue.Booted.
+type Lab struct {
+	Faults Faults
+	Downs  int // how often it was taken down
+
+	mu       sync.Mutex
+	top      catalogue.Topology
+	host     *node
+	guests   []*node
+	taps     int
+	captures []*capture
+	sinks    map[uint16]*transfer
+}
+
+// hostAddr is the host's address on every fake link.
+var hostAddr = netip.MustParsePrefix("10.77.0.1/24")
+
+// bridge is the host's end of every fake link.
+const bridge = "br0"
+
+// New makes a lab of a topology.
+func New(top catalogue.Topology, f Faults) *Lab {
+	l := &Lab{Faults: f, top: top, sinks: map[uint16]*transfer{}}
+	l.host = &node{lab: l, name: "host"}
+	l.host.links = []*wire.Link{{Name: bridge, Index: 1, Mac: "52:54:00:00:00:fe", Mtu: 1500, Up: true,
+		Operstate: "up", Carrier: true, Kind: "bridge", Addresses: []string{hostAddr.String()}}}
+	for i, g := range top.Guests {
+		l.guests = append(l.guests, l.newGuest(i, g))
+	}
+	return l
+}
+
+// Boot is a catalogue.Boot of fakes.
+func Boot(f Faults) catalogue.Boot {
+	return func(_ context.Context, top catalogue.Topology, _ string, _ func(catalogue.Finding)) (catalogue.Booted, error) {
+		return New(top, f), nil
+	}
+}
+
+// Host implements catalogue.Booted.
+func (l *Lab) Host() catalogue.Agent { return l.host }
+
+// Machines implements catalogue.Booted.
+func (l *Lab) Machines() []catalogue.Machine {
+	var all []catalogue.Machine
+	for _, g := range l.guests {
+		all = append(all, g)
+	}
+	return all
+}
+
+// Segment implements catalogue.Booted.
+func (l *Lab) Segment(string) catalogue.Segment {
+	return catalogue.Segment{Bridge: bridge, Host: hostAddr}
+}
+
+// NewTap implements catalogue.Booted.
+func (l *Lab) NewTap(string) (string, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.taps++
+	name := fmt.Sprintf("hot%d", l.taps)
+	l.host.links = append(l.host.links, &wire.Link{Name: name, Mtu: 1500, Up: true, Carrier: true, Master: bridge})
+	return name, nil
+}
+
+// Timeout implements catalogue.Booted: tests wait for what does not come.
+func (l *Lab) Timeout(lab.Wait) time.Duration { return 200 * time.Millisecond }
+
+// Down implements catalogue.Booted.
+func (l *Lab) Down(context.Context) error {
+	l.Downs++
+	return nil
+}
+
+// Say has a guest's kernel say something on its console.
+func (l *Lab) Say(guest int, f catalogue.Finding) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.guests[guest].findings = append(l.guests[guest].findings, f)
+}
+
+// drivers and the largest MTUs of the models.
+var (
+	drivers = map[string]string{"virtio": "virtio_net", "e1000": "e1000", "rtl8139": "8139cp"}
+	maxMTU  = map[string]int32{"virtio": 65535, "e1000": 16110, "rtl8139": 4096}
+)
+
+func (l *Lab) newGuest(i int, g catalogue.Guest) *node {
+	n := &node{lab: l, name: g.Name, spec: g, wireMAC: map[string]string{}}
+	for j, nic := range g.NICs {
+		tap := fmt.Sprintf("tap%dn%d", i, j)
+		l.host.links = append(l.host.links, &wire.Link{Name: tap, Mtu: 1500, Up: true, Carrier: true, Master: bridge})
+		card := catalogue.Card{Model: nic.Model, MAC: fmt.Sprintf("52:54:00:00:%02x:%02x", i, j), Link: nic.Link, Tap: tap,
+			Device: fmt.Sprintf("nic%d", j), Netdev: fmt.Sprintf("nic%d.net", j),
+			Addr: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 77, byte(j), byte(2 + i)}), 24)}
+		n.cards = append(n.cards, card)
+		n.addCard(card.MAC, nic.Model, nic.Options)
+	}
+	return n
+}

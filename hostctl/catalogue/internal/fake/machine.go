@@ -1,0 +1,120 @@
+package fake
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"picolab/guestagent/wire"
+	"picolab/hostctl/catalogue"
+)
+
+// The methods of catalogue.Machine.
+
+func (n *node) Name() string               { return n.name }
+func (n *node) Agent() catalogue.Agent     { return n }
+func (n *node) Monitor() catalogue.Monitor { return qmp{n} }
+func (n *node) Cards() []catalogue.Card    { return slices.Clone(n.cards) }
+func (n *node) Logs() map[string]string    { return nil }
+func (n *node) Argv() []string             { return []string{"fake"} }
+
+func (n *node) Slot(i int) string {
+	if i >= n.spec.Spare {
+		return ""
+	}
+	return fmt.Sprintf("slot%d", i)
+}
+
+func (n *node) Findings() []catalogue.Finding {
+	n.lab.mu.Lock()
+	defer n.lab.mu.Unlock()
+	return slices.Clone(n.findings)
+}
+
+// qmp is the fake monitor of a guest.
+type qmp struct{ n *node }
+
+// Run implements catalogue.Monitor.
+func (q qmp) Run(_ context.Context, cmd string, args, out any) error {
+	q.n.lab.mu.Lock()
+	defer q.n.lab.mu.Unlock()
+	a, _ := args.(catalogue.Args)
+	switch cmd {
+	case "set_link":
+		return q.setLink(a["name"].(string), a["up"].(bool))
+	case "query-rx-filter":
+		return q.filter(out)
+	case "netdev_add", "netdev_del":
+		return nil
+	case "device_add":
+		if !q.n.lab.Faults.NoHotplug {
+			q.n.addCard(a["mac"].(string), "virtio", nil)
+		}
+		return nil
+	case "device_del":
+		return q.eject(a["id"].(string))
+	}
+	return errors.New("command not found")
+}
+
+func (q qmp) setLink(name string, up bool) error {
+	for i, c := range q.n.cards {
+		if c.Device != name {
+			continue
+		}
+		l := q.n.links[i]
+		blind := q.n.noStatus[l.Name] && !q.n.lab.Faults.Talkative
+		if !q.n.lab.Faults.Deaf && !blind {
+			q.n.set(&q.n.dead, l.Name, !up)
+		}
+		q.n.state(l)
+		return nil
+	}
+	return errors.New("device not found")
+}
+
+// filter answers query-rx-filter.
+func (q qmp) filter(out any) error {
+	mac := q.n.links[0].Mac
+	if q.n.lab.Faults.KeepFilter {
+		mac = q.n.cards[0].MAC
+	}
+	data, err := json.Marshal([]map[string]string{{"name": "nic0", "main-mac": mac}})
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(data, out)
+}
+
+// eject takes the last card out, with the two events QEMU sends for virtio.
+func (q qmp) eject(id string) error {
+	if len(q.n.links) <= len(q.n.cards) {
+		return errors.New("device not found")
+	}
+	if q.n.lab.Faults.NoEject {
+		return nil
+	}
+	last := q.n.links[len(q.n.links)-1]
+	q.n.links = slices.DeleteFunc(q.n.links, func(l *wire.Link) bool { return l == last })
+	q.n.events = append(q.n.events, map[string]any{"path": "/virtio"}, map[string]any{"device": id})
+	return nil
+}
+
+// WaitEvent implements catalogue.Monitor.
+func (q qmp) WaitEvent(ctx context.Context, name string, match func(map[string]any) bool) (map[string]any, error) {
+	q.n.lab.mu.Lock()
+	for i, e := range q.n.events {
+		if match(e) {
+			q.n.events = slices.Delete(q.n.events, i, i+1)
+			q.n.lab.mu.Unlock()
+			return e, nil
+		}
+	}
+	q.n.lab.mu.Unlock()
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+var _ catalogue.Machine = (*node)(nil)

@@ -1,0 +1,65 @@
+package vhostnet_test
+
+import (
+	"strings"
+	"testing"
+
+	"picolab/hostctl/catalogue/internal/fake"
+	"picolab/hostctl/catalogue/vhostnet"
+	"picolab/hostctl/report"
+)
+
+func all(int) bool              { return true }
+func size(n int) func(int) bool { return func(s int) bool { return s == n } }
+
+// TestPass shows that every instance passes on a lab where all is well.
+func TestPass(t *testing.T) {
+	results, err := fake.Run(t.TempDir(), vhostnet.Cases(), "vhostnet", fake.Faults{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range results {
+		if r.Result != report.Pass {
+			t.Errorf("%s: %s: %s", r.Instance, r.Result, r.Reason)
+		}
+		for _, n := range r.Notes {
+			if strings.Contains(n, "fresh lab") || strings.Contains(n, "cleanup") {
+				t.Errorf("%s: %s", r.Instance, n)
+			}
+		}
+	}
+}
+
+// TestFail shows for every case that it can fail, and by which check.
+func TestFail(t *testing.T) {
+	tests := []struct {
+		name, selector string
+		faults         fake.Faults
+		check          string // begins the check that does not hold
+	}{
+		{"one size is lost", "vhostnet.ping", fake.Faults{Loss: size(1505)}, "ping 1505 bytes"},
+		{"all is lost", "vhostnet.ping", fake.Faults{Loss: all}, "ping 0 bytes"},
+		{"an oversized request is answered", "vhostnet.ping-oversize", fake.Faults{Oversized: true}, "ping 65508 bytes"},
+		{"the guest is dead afterwards", "vhostnet.ping-oversize", fake.Faults{Loss: size(56)}, "ping afterwards"},
+		{"the guest is dead after the flood", "vhostnet.ping-flood", fake.Faults{Loss: size(56)}, "ping after a flood of 0"},
+		{"the kernel complains in the flood", "vhostnet.ping-flood",
+			fake.Faults{Oops: "BUG: kernel NULL pointer dereference, address: 0000000000000000"}, "kernel log of a"},
+		{"a byte is wrong", "vhostnet.data-transfer", fake.Faults{Corrupt: true}, "host to guest"},
+		{"the guest is dead after the transfer", "vhostnet.data-transfer", fake.Faults{Loss: size(56)}, "ping afterwards"},
+		{"the MTU is not used", "vhostnet.jumbo[nic=e1000]", fake.Faults{ShortMTU: true}, "ping 16082 bytes"},
+		{"frames reach the other VLAN", "vhostnet.vlan", fake.Faults{LeakVLANs: true}, "ping from VLAN 10 to 20"},
+		{"frames do not reach the same VLAN", "vhostnet.vlan", fake.Faults{Loss: size(56)}, "ping in the same VLAN"},
+		{"full frames do not", "vhostnet.vlan", fake.Faults{Loss: size(1472)}, "ping full frames"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			results, err := fake.Run(t.TempDir(), vhostnet.Cases(), tt.selector, tt.faults)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range results {
+				fake.MustFail(t, r, tt.check)
+			}
+		})
+	}
+}
