@@ -115,13 +115,22 @@ func (r *Ring) signal(fd int) {
 func (r *Ring) lock() {
 	r.stopping.Store(true)
 	defer r.stopping.Store(false)
-	t := time.AfterFunc(stallLimit, r.unstall)
-	defer t.Stop()
+	var locked atomic.Bool
+	done := make(chan struct{})
+	t := time.AfterFunc(stallLimit, func() {
+		defer close(done)
+		for ; !locked.Load(); time.Sleep(stallLimit / 10) {
+			r.unstall()
+		}
+	})
 	r.mu.Lock()
+	locked.Store(true)
+	if !t.Stop() {
+		<-done
+	}
 }
 
-// unstall runs beside the Do that lock waits for. The descriptors cannot change meanwhile: the caller of lock would be
-// the one to change them.
+// unstall runs while the caller of lock waits, which is the only one to change the descriptors.
 func (r *Ring) unstall() {
 	var buf [8]byte
 	for _, fd := range [...]int{r.call, r.errfd} {
@@ -167,11 +176,12 @@ func (r *Ring) start() error {
 	r.lock()
 	r.queue, r.err = q, nil
 	r.mu.Unlock()
-	r.running, r.features = true, r.conn.features
+	r.features = r.conn.features
 	if err := r.conn.srv.dev.StartRing(r); err != nil {
-		r.stop()
+		r.retire()
 		return fmt.Errorf("start vring %d: %w", r.index, err)
 	}
+	r.running = true
 	return nil
 }
 
@@ -181,14 +191,19 @@ func (r *Ring) stop() {
 		return
 	}
 	r.running = false
+	r.retire()
+	r.conn.srv.dev.StopRing(r)
+}
+
+// retire takes the queue out of use and remembers where it was.
+func (r *Ring) retire() {
 	r.lock()
+	defer r.mu.Unlock()
 	if r.queue != nil {
 		r.base = r.queue.Base()
 		r.queue.Close()
 		r.queue = nil
 	}
-	r.mu.Unlock()
-	r.conn.srv.dev.StopRing(r)
 }
 
 // replace puts the queue on the addresses and the memory that hold now, without the device noticing.

@@ -70,6 +70,7 @@ func newServer(path string, dev Device, opt Options) *Server {
 func (s *Server) Serve(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { s.Close() })
 	defer stop()
+	defer s.Close() // waits for the other one
 	for {
 		uc, err := s.next()
 		if err != nil {

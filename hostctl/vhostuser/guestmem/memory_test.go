@@ -171,7 +171,9 @@ func TestAddRemove(t *testing.T) {
 		{"same place, other file", func() error { return m.Add(r, other.FD) }, false, 1},
 		{"overlap", func() error { return m.Add(Region{GuestAddr: 0x1800, Size: page, UserAddr: 0x9000}, f.FD) }, false, 1},
 		{"overlap of user addresses", func() error { return m.Add(Region{GuestAddr: 0x9000, Size: page, UserAddr: 0x1800}, f.FD) }, false, 1},
-		{"a second", func() error { return m.Add(Region{GuestAddr: 0x9000, Size: page, UserAddr: 0x9000, Offset: 9 * page}, f.FD) }, true, 2},
+		{"a second", func() error {
+			return m.Add(Region{GuestAddr: 0x9000, Size: page, UserAddr: 0x9000, Offset: 9 * page}, f.FD)
+		}, true, 2},
 		{"remove what is not there", func() error { return m.Remove(Region{GuestAddr: 0x5000, Size: page}) }, false, 2},
 		{"remove", func() error { return m.Remove(r) }, true, 1},
 		{"remove again", func() error { return m.Remove(r) }, false, 1},

@@ -61,7 +61,9 @@ func (s *setup) text(text string) frontend.Buf {
 	return frontend.Buf{Off: off, Len: len(text)}
 }
 
-func (s *setup) space(n int) frontend.Buf { return frontend.Buf{Off: s.mem.Alloc(n), Len: n, Write: true} }
+func (s *setup) space(n int) frontend.Buf {
+	return frontend.Buf{Off: s.mem.Alloc(n), Len: n, Write: true}
+}
 
 func (s *setup) pop(t *testing.T) *Chain {
 	t.Helper()
