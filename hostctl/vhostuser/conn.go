@@ -84,7 +84,6 @@ func (c *conn) logf(format string, args ...any) { c.srv.opt.Logf(format, args...
 // dispatch handles one message. Where the front-end asked for an acknowledgement, it is told of a failure; where it did
 // not, a failure ends the connection.
 func (c *conn) dispatch(m *message) error {
-	defer m.close()
 	if t := c.srv.opt.Trace; t != nil {
 		t("%s flags %#x fds %d payload %x", requestName(m.request), m.flags, len(m.fds), m.payload)
 	}
@@ -93,6 +92,7 @@ func (c *conn) dispatch(m *message) error {
 	if err == nil {
 		reply, err = r.handle(c, m)
 	}
+	m.close() // before the answer, which may be what the front-end waits for
 	needAck := m.flags&flagNeedReply != 0 && c.protocol&ProtocolReplyAck != 0
 	if err != nil {
 		err = fmt.Errorf("handle %s: %w", requestName(m.request), err)
