@@ -93,7 +93,7 @@ var doors = map[string]string{
 	"github.com/u-root/u-root":          "initramfs/bb",
 	"github.com/ulikunitz/xz":           "recipes/debian/archivetest", // writes what the tests read
 	"github.com/vishvananda/netlink":    "guestagent/verbs hostctl/internal/netdev",
-	"go.uber.org/goleak":                "hostctl/vhostuser/internal/leak",
+	"go.uber.org/goleak":                "hostctl/vhostuser/internal/leak initramfs/internal/leak",
 	"golang.org/x/mod":                  "initramfs/bb recipes",
 	"golang.org/x/sync":                 "...",
 	"golang.org/x/sys":                  "...",
@@ -106,7 +106,7 @@ var doors = map[string]string{
 var callers = map[string]string{
 	// Exit codes are decided in main; a first process of a namespace or a
 	// guest, and a TestMain, end themselves.
-	"os.Exit":      "cmd/... hostctl/internal/sandbox guestagent/boot hostctl/vhostuser/internal/leak",
+	"os.Exit":      "cmd/... hostctl/internal/sandbox guestagent/boot hostctl/vhostuser/internal/leak initramfs/internal/leak",
 	"syscall.Exit": "",
 	"unix.Exit":    "",
 	"log.Fatal":    "",

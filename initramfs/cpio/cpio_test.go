@@ -14,12 +14,11 @@ import (
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
-	"go.uber.org/goleak"
-
+	"picolab/initramfs/internal/leak"
 	"picolab/initramfs/tree"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 const epoch = 1_700_000_000
 

@@ -17,12 +17,11 @@ import (
 	"testing/iotest"
 	"time"
 
-	"go.uber.org/goleak"
-
+	"picolab/initramfs/internal/leak"
 	"picolab/initramfs/tree"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 // peakKiB is the largest resident size of this process so far (proc(5)).
 func peakKiB(t *testing.T) int {

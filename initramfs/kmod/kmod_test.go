@@ -6,8 +6,11 @@ import (
 	"strings"
 	"testing"
 
+	"picolab/initramfs/internal/leak"
 	"picolab/initramfs/tree"
 )
+
+func TestMain(m *testing.M) { leak.Main(m) }
 
 func closure(t *testing.T, want ...string) []string {
 	t.Helper()

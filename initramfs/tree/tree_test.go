@@ -10,7 +10,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"picolab/initramfs/internal/leak"
 )
+
+func TestMain(m *testing.M) { leak.Main(m) }
 
 // text is a regular file for tests.
 func text(s string) Entry { return Regular(0o644, Bytes([]byte(s))) }

@@ -7,7 +7,11 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"picolab/initramfs/internal/leak"
 )
+
+func TestMain(m *testing.M) { leak.Main(m) }
 
 // packed has the system's own tools compress text.
 func packed(t *testing.T, text string, argv ...string) []byte {
