@@ -80,7 +80,7 @@ func Read(r io.Reader) (*Lock, error) {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields()
 	if err := d.Decode(l); err != nil {
-		return nil, fmt.Errorf("read lock: line %d: %w; make it again with: labimage lock", lineAt(data, d.InputOffset()), err)
+		return nil, fmt.Errorf("read lock: line %d: %w; make it again with: labimage lock", lineAt(data, offsetOf(err, d)), err)
 	}
 	if err := l.check(); err != nil {
 		return nil, fmt.Errorf("read lock: %w", err)
@@ -89,6 +89,19 @@ func Read(r io.Reader) (*Lock, error) {
 		return nil, fmt.Errorf("read lock: line %d is not as labimage writes it: edited by hand, or a merge; make it again with: labimage lock", firstDifference(canonical, data))
 	}
 	return l, nil
+}
+
+// offsetOf returns where an error of the decoder happened.
+func offsetOf(err error, d *json.Decoder) int64 {
+	var syntax *json.SyntaxError
+	var kind *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &syntax):
+		return syntax.Offset
+	case errors.As(err, &kind):
+		return kind.Offset
+	}
+	return d.InputOffset()
 }
 
 func lineAt(data []byte, offset int64) int {
