@@ -46,19 +46,42 @@ func precise(f func()) {
 }
 
 func (r *run) paced(ctx context.Context) {
-	next := time.Now()
+	next, last := time.Now(), time.Time{}
 	for n := int64(0); (r.o.Count <= 0 || n < r.o.Count) && ctx.Err() == nil; n++ {
 		if n > 0 {
 			next = next.Add(r.o.Interval)
 			if late := time.Since(next); late > maxBehind*r.o.Interval {
 				next = next.Add(late) // what was held up for long is not made up for in a burst
 			}
-			if !sleepUntil(ctx, next) {
+			if !sleepUntil(ctx, next) || !r.hold(ctx, last) {
 				return
 			}
 		}
+		last = time.Now()
 		r.sendOne()
 	}
+}
+
+// hold waits, as ping(8) does, while Preload requests have no reply yet, but not for longer than floodGap after the last
+// send. A kernel answers two of the largest requests at a time and drops the others (icmp_sk's send buffer), so that
+// short intervals would otherwise measure the round trip and not the link.
+func (r *run) hold(ctx context.Context, last time.Time) bool {
+	gap := floodGap - time.Since(last)
+	if gap <= 0 || r.waiting() < r.o.Preload {
+		return true
+	}
+	t := time.NewTimer(gap)
+	defer t.Stop()
+	for r.waiting() >= r.o.Preload {
+		select {
+		case <-r.woken:
+		case <-t.C:
+			return true
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
 }
 
 // sleepUntil is false when ctx ended first.
