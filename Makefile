@@ -47,7 +47,7 @@ bench: images ## figures beside a peer's from the same run, as Go benchmark line
 fuzz-smoke: ## every fuzz target for FUZZTIME
 	@for p in $$(go list ./...); do \
 	  for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
-	    echo "== $$p $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p; done; done
+	    echo "== $$p $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x $$p; done; done
 
 .PHONY: repro
 repro: images ## rebuild both images under another folder, umask, time zone and cold caches: identical bytes
