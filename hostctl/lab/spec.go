@@ -39,7 +39,7 @@ type NIC struct {
 // A Link describes one layer-2 segment: a bridge in the lab's network namespace that taps join.
 type Link struct {
 	Name    string       `json:"name" yaml:"name"`
-	Host    netip.Prefix `json:"host,omitzero" yaml:"host,omitempty"`        // the host's address on the bridge; guests are numbered from it
+	Host    netip.Prefix `json:"host,omitzero" yaml:"host"`                  // the host's address on the bridge; guests are numbered from it
 	MTU     int          `json:"mtu,omitempty" yaml:"mtu,omitempty"`         // of bridge and taps, 68 to 65521; default 1500
 	Capture bool         `json:"capture,omitempty" yaml:"capture,omitempty"` // record everything from Up to Down as links/NAME.pcapng
 }

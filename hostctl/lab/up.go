@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -29,6 +30,9 @@ func Up(ctx context.Context, spec Spec, env Env) (*Lab, error) {
 	if err := l.up(ctx); err != nil {
 		if down := l.Down(context.WithoutCancel(ctx)); down != nil {
 			l.logf("after the failure: %v", down)
+		}
+		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) { // whatever broke, broke because of it
+			err = &InfraError{Err: fmt.Errorf("bring lab up: %w: %w", cause, err)}
 		}
 		return nil, infra("%w", err)
 	}

@@ -1,0 +1,84 @@
+package lab
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"picolab/images/manifest"
+)
+
+// odd is an image whose segments end off a multiple of four bytes.
+func oddImage(t *testing.T) *manifest.Manifest {
+	t.Helper()
+	dir := t.TempDir()
+	m := testImage(t)
+	for i, data := range []string{"one", "twoooo", "four"} {
+		name := fmt.Sprintf("%d.cpio", i)
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(data), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		m.Files = append(m.Files, manifest.File{Name: name, Role: manifest.RoleSegment, Size: int64(len(data)), SHA256: fmt.Sprintf("%064d", 0)})
+	}
+	if err := os.WriteFile(filepath.Join(dir, manifest.Name), m.Encode(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	m, err := manifest.Read(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func TestWriteInitrd(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "initrd")
+	want := boot{Token: newToken(), Image: "id", Hostname: "a", Port: 1024}
+	if err := writeInitrd(path, oddImage(t), want); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const segments = "one\x00twoooo\x00\x00four"
+	if !bytes.HasPrefix(data, []byte(segments+"070701")) {
+		t.Fatalf("segments are not padded to four bytes: %q", data[:40])
+	}
+	if info, _ := os.Stat(path); info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v lets others read the token", info.Mode())
+	}
+	cpio, err := exec.LookPath("cpio")
+	if err != nil {
+		t.Skip("cpio(1) not installed")
+	}
+	cmd := exec.Command(cpio, "-i", "--quiet", "--to-stdout", "etc/picolab/boot.json")
+	cmd.Stdin = bytes.NewReader(data[len(segments):])
+	out, err := cmd.Output()
+	var got boot
+	if err != nil || json.Unmarshal(out, &got) != nil || got != want {
+		t.Errorf("cpio: %v, %q, want %+v", err, out, want)
+	}
+}
+
+func TestWriteInitrdMissingSegment(t *testing.T) {
+	m := oddImage(t)
+	os.Remove(m.Segments()[1])
+	path := filepath.Join(t.TempDir(), "initrd")
+	if err := writeInitrd(path, m, boot{}); err == nil {
+		t.Error("a missing segment is no error")
+	}
+	if _, err := os.Stat(path); err == nil {
+		t.Error("half an initrd has its final name")
+	}
+}
+
+func TestTokens(t *testing.T) {
+	a, b := newToken(), newToken()
+	if a == b || len(a) != 32 {
+		t.Errorf("tokens %s and %s", a, b)
+	}
+}

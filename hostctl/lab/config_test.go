@@ -1,0 +1,78 @@
+package lab
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"picolab/hostctl/internal/proc"
+	"picolab/hostctl/internal/qemu"
+	"picolab/images/manifest"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// testImage is an image of which only names matter.
+func testImage(t *testing.T) *manifest.Manifest {
+	t.Helper()
+	m := &manifest.Manifest{
+		Format: manifest.Format, Name: "guest", Kind: manifest.KindGuest, Architecture: "amd64", CommandLine: []string{"quiet", "panic=-1"},
+		Lock: fmt.Sprintf("%064d", 0), Recipe: fmt.Sprintf("%064d", 0), Version: "test", KernelRelease: "6.12", Epoch: 1,
+		Files: []manifest.File{{Name: "vmlinuz", Role: manifest.RoleKernel, SHA256: fmt.Sprintf("%064d", 0)}},
+	}
+	parsed, err := manifest.Parse(m.Encode())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return parsed
+}
+
+func TestArgvGolden(t *testing.T) {
+	s := pair().WithDefaults()
+	s.Guests[1].SpareSlots = 0
+	m := testImage(t)
+	for i, g := range s.Guests {
+		for _, accel := range []string{AccelTCG, AccelKVM} {
+			var taps []string
+			for j, n := range g.NICs {
+				tap := ""
+				if n.Backend == BackendTap {
+					tap = tapName(i, j)
+				}
+				taps = append(taps, tap)
+			}
+			vsock := qemu.Vsock{Kind: "vhost-user", Socket: "/tmp/v.vsock"}
+			if accel == AccelKVM {
+				vsock = qemu.Vsock{Kind: "kernel", CID: g.CID}
+			}
+			f := files{initrd: "/tmp/i", qmp: "/tmp/q", consoleSocket: "/tmp/c", consoleLog: "/out/console.log"}
+			args, err := qemu.Cmdline(config(s.Name, g, accel, m, vsock, taps, f))
+			if err != nil {
+				t.Fatal(err)
+			}
+			golden(t, fmt.Sprintf("argv-%s-%s.txt", g.Name, accel), proc.Quote(args)+"\n")
+		}
+	}
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.MkdirAll("testdata", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s:\ngot  %swant %s(-update rewrites it)", name, got, want)
+	}
+}

@@ -1,0 +1,100 @@
+package lab
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"picolab/hostctl/internal/place"
+	"picolab/hostctl/internal/sandbox"
+)
+
+// insideEntry runs this very test binary's tests inside a sandbox; the payload is its command line.
+const insideEntry = "lab-tests"
+
+// inside says that this process is in the sandbox, where labs may be made.
+var inside bool
+
+func TestMain(m *testing.M) {
+	sandbox.Register(insideEntry, func(_ context.Context, payload []byte) int {
+		inside = true
+		os.Args = append(os.Args[:1], strings.Fields(string(payload))...)
+		flag.Parse()
+		return checked(m)
+	})
+	sandbox.Main()
+	os.Exit(checked(m))
+}
+
+// checked runs the tests and fails when goroutines or descriptors stay behind.
+func checked(m *testing.M) int {
+	before := descriptors()
+	code := m.Run()
+	if code != 0 {
+		return code
+	}
+	if err := goleak.Find(); err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	// The runtime's poller and the test binary's log may add a few; a leak per guest or lab would be more.
+	if after := descriptors(); after > before+4 {
+		fmt.Printf("descriptors: %d before, %d after\n", before, after)
+		return 1
+	}
+	return 0
+}
+
+func descriptors() int {
+	entries, _ := os.ReadDir("/proc/self/fd")
+	return len(entries)
+}
+
+// TestGuests runs every TestInside* with real guests.
+func TestGuests(t *testing.T) {
+	runInside(t, "-test.run=^TestInside -test.v -test.timeout=10m")
+}
+
+// runInside runs this binary with args in a sandbox on the host image.
+func runInside(t *testing.T, args string) string {
+	t.Helper()
+	images := os.Getenv("PICOLAB_IMAGES")
+	if images == "" {
+		t.Skip("PICOLAB_IMAGES not set: run make test")
+	}
+	t.Setenv("PICOLAB_CACHE", t.TempDir())
+	p, err := place.New(images)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec, err := p.Sandbox(insideEntry, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	spec.Payload = []byte(args)
+	spec.Stdout, spec.Stderr = &out, &out
+	box, err := sandbox.Start(t.Context(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	code, err := box.Wait()
+	if err != nil || code != 0 {
+		t.Fatalf("inside: exit code %d, %v\n%s", code, err, out.String())
+	}
+	t.Log(out.String())
+	return out.String()
+}
+
+// onlyInside skips a test that TestGuests runs in the sandbox.
+func onlyInside(t *testing.T) {
+	t.Helper()
+	if !inside {
+		t.Skip("runs inside the sandbox, started by TestGuests")
+	}
+}
