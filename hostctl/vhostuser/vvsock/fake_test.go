@@ -65,10 +65,15 @@ func newFakeGuest(t testing.TB, change func(*Config)) *fakeGuest {
 // connectGuest starts a driver that has no RX buffers so far.
 func connectGuest(t testing.TB, d *Device) *fakeGuest {
 	t.Helper()
-	g := &fakeGuest{Conn: frontend.Dial(t, d.cfg.Socket), t: t, dev: d, buffers: make(map[uint16]int)}
-	g.mem = frontend.NewMemory(t, 4<<20)
+	return guestIn(t, d, frontend.NewMemory(t, 4<<20))
+}
+
+func guestIn(t testing.TB, d *Device, mem *frontend.Memory) *fakeGuest {
+	t.Helper()
+	g := &fakeGuest{Conn: frontend.Dial(t, d.cfg.Socket), t: t, dev: d, mem: mem, buffers: make(map[uint16]int)}
 	g.Negotiate(virtq.FeatureIndirect | virtq.FeatureEventIdx)
 	g.Share(g.mem)
+	g.mem.Alloc(4096) // the first page holds nothing that matters
 	g.rx, g.tx = frontend.NewRing(g.mem, 128, true), frontend.NewRing(g.mem, 128, true)
 	g.txBase = g.mem.Alloc(1 << 20)
 	g.start(0)

@@ -179,6 +179,9 @@ func (l *loop) socketEvent(c *conn, events uint32) {
 	case c.fd < 0: // flushPending may have ended it
 	case c.state == stateHandshake:
 		l.handshake(c)
+		if c.state == stateHandshake && events&unix.EPOLLRDHUP != 0 {
+			l.forget(c) // the rest of the line is not to come
+		}
 	case !c.hup:
 		l.schedule(c)
 	case c.state == stateRequested:

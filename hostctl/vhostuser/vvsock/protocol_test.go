@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"picolab/hostctl/vhostuser/internal/frontend"
 	"picolab/hostctl/vhostuser/internal/leak"
 )
@@ -457,7 +459,32 @@ func TestCVE_2019_18960(t *testing.T) {
 	}
 }
 
-// TestShrunkMemory takes the pages from under packets and buffers; only this guest is lost.
+// TestShrunkMemory takes the pages from under rings, packets and buffers; only this guest is lost.
+func TestShrunkMemory(t *testing.T) {
+	for _, left := range []int64{4096, 1 << 20} { // without the rings; with the rings, without RX buffers
+		d := newDevice(t, nil)
+		g := guestIn(t, d, frontend.NewUnsealedMemory(t, 4<<20, 0))
+		g.post(rxBuffer)
+		g.post(rxBuffer)
+		c, _ := g.dialed(7)
+		if err := unix.Ftruncate(g.mem.FD, left); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = c.Write([]byte("into the void"))
+		frontend.Kick(g.txKick)
+		if n, err := g.Read(make([]byte, 1)); n != 0 || err == nil || errors.Is(err, errDeadline) {
+			t.Errorf("%d bytes left: connection is still there: %v", left, err)
+		}
+		if _, err := io.ReadAll(c); err != nil && !errors.Is(err, unix.ECONNRESET) {
+			t.Error(err)
+		}
+		_ = c.Close()
+		next := connectGuest(t, d)
+		next.post(rxBuffer)
+		next.quiet()
+	}
+}
+
 func TestDeadlines(t *testing.T) {
 	g := newFakeGuest(t, nil)
 	c, _ := g.dialed(7)
@@ -471,6 +498,7 @@ func TestDeadlines(t *testing.T) {
 func TestFairness(t *testing.T) {
 	g := newFakeGuest(t, nil)
 	greedy, _ := g.dialedWith(7, 1<<30)
+	modest, _ := g.dialedWith(8, 1<<20)
 	go func() {
 		for buf := make([]byte, 64<<10); ; {
 			if _, err := greedy.Write(buf); err != nil {
@@ -478,7 +506,6 @@ func TestFairness(t *testing.T) {
 			}
 		}
 	}()
-	modest, _ := g.dialedWith(8, 1<<20)
 	for range 20 {
 		_, _ = modest.Write([]byte("x"))
 		others := 0
