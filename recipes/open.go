@@ -36,7 +36,12 @@ func Names() []string {
 // Open reads a recipe, what it extends, and validates the result. The argument is an embedded name ("guest") or the
 // path of a file; a file is anything with a slash or the ending .yaml or .yml. Errors carry file:line:column.
 func Open(nameOrPath string) (*Recipe, error) {
-	return open(sourceOf(nameOrPath), nil)
+	r, err := open(sourceOf(nameOrPath), nil)
+	if err != nil {
+		return nil, err
+	}
+	r.origin = nameOrPath
+	return r, nil
 }
 
 // LockOf returns the lock of a recipe: the file beside it with the ending .lock, or the embedded one. The path is where

@@ -1,8 +1,19 @@
 // Package recipes holds the description of an image: which packages of which suites, which kernel and modules, which
 // commands, files and limits. A recipe is data only; nothing here touches the network or builds anything.
 //
-// The format is YAML 1.2 without anchors, aliases, merge keys or several documents; see [Parse]. Recipes named
-// "guest" and "host" are embedded, with their locks.
+// The format is YAML 1.2 without anchors, aliases, merge keys, tags or several documents; the fields are those of
+// [Recipe]. Recipes named "guest" and "host" are embedded, with their locks.
+//
+// A recipe may extend another one, embedded or a file:
+//
+//	name: my-guest
+//	extends: guest            # or ./base.yaml, relative to this file
+//	kernel:
+//	  modules: [r8169]
+//
+// Scalars that it sets override the base's. Lists are the base's entries followed by its own; an entry that the base
+// already has is not repeated, and a suite of the same name, a file of the same path or a menu entry of the same title
+// replaces the base's. Nothing can be taken away, except packages, with exclude.
 package recipes
 
 // A Recipe describes one image. The yaml tags are the whole vocabulary; an unknown field is an error.
@@ -23,8 +34,9 @@ type Recipe struct {
 	Menu         []MenuEntry `yaml:"menu"`
 	Limits       Limits      `yaml:"limits"`
 
-	file  string // for messages
-	where places // of every node, for messages; after a merge also of the nodes from other files
+	origin string // what Open was asked for
+	file   string // for messages
+	where  places // of every node, for messages; after a merge also of the nodes from other files
 }
 
 // A Suite is one distribution of the archive, and the components taken from it.
@@ -61,4 +73,12 @@ type MenuEntry struct {
 type Limits struct {
 	Boot Size `yaml:"boot"` // kernel and boot segments together
 	Root Size `yaml:"root"` // regular files of the unpacked root filesystem
+}
+
+// Origin returns what to call the recipe on a command line: an embedded name or a path.
+func (r *Recipe) Origin() string {
+	if r.origin == "" {
+		return r.Name
+	}
+	return r.origin
 }

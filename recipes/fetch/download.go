@@ -54,7 +54,7 @@ func (d *download) try(ctx context.Context, part *os.File) error {
 	}
 	resumed := have
 	if have < d.item.Size || d.item.Size == 0 {
-		if have, err = d.receive(ctx, part, sum, have); err != nil {
+		if err := d.receive(ctx, part, sum, have); err != nil {
 			return err
 		}
 	}
@@ -99,30 +99,29 @@ func (d *download) restart(part *os.File, sum hash.Hash) error {
 	return err
 }
 
-// receive appends the answer's body to the part; have is how much of the file is there, and then is returned.
-func (d *download) receive(ctx context.Context, part *os.File, sum hash.Hash, have int64) (int64, error) {
+// receive appends the answer's body to the part; have is how much of the file is there already.
+func (d *download) receive(ctx context.Context, part *os.File, sum hash.Hash, have int64) error {
 	ctx, idle := withIdleTimeout(ctx)
 	defer idle.stop()
 	resp, err := request(ctx, d.client, d.item.Name, d.item.URL, have)
 	if err != nil {
-		return have, err
+		return err
 	}
 	defer resp.Body.Close()
 	if have > 0 && !continues(resp, have) {
 		if err := d.restart(part, sum); err != nil {
-			return 0, err
+			return err
 		}
 		if have = 0; resp.StatusCode != http.StatusOK {
-			return 0, &trouble{fmt.Errorf("fetch %s: %s cannot resume", d.item.Name, d.item.URL)}
+			return &trouble{fmt.Errorf("fetch %s: %s cannot resume", d.item.Name, d.item.URL)}
 		}
 	}
 	if n := resp.ContentLength; n >= 0 && have+n != d.item.Size {
-		return have, fmt.Errorf("fetch %s: %s has %d bytes, expected %d", d.item.Name, d.item.URL, have+n, d.item.Size)
+		return fmt.Errorf("fetch %s: %s has %d bytes, expected %d", d.item.Name, d.item.URL, have+n, d.item.Size)
 	}
 	out := &partWriter{part: part, sum: sum, progress: d.progress, key: d.item.SHA256}
 	n, err := io.Copy(out, io.LimitReader(idle.reader(resp.Body), d.item.Size-have+1))
-	have += n
-	return have, d.received(part, have, out.err, idle.cause(err))
+	return d.received(part, have+n, out.err, idle.cause(err))
 }
 
 // continues tells whether the answer starts where we want it: a server may send all, or something else (RFC 9110, 14.2).

@@ -156,7 +156,7 @@ func (l *Lock) Matches(r *recipes.Recipe) error {
 	if l.RecipeSHA256 == r.ResolutionDigest() {
 		return nil
 	}
-	return fmt.Errorf("%w: it was made for recipe %q when suites, packages, exclude or kernel.package were others; run: labimage lock %s", ErrMismatch, l.Recipe, r.Name)
+	return fmt.Errorf("%w: it was made for recipe %q when suites, packages, exclude or kernel.package were others; run: labimage lock %s", ErrMismatch, l.Recipe, r.Origin())
 }
 
 // Items returns what a build fetches, in the order of Packages. The mirror is what fetch.Mirror returned.

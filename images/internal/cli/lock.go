@@ -26,6 +26,7 @@ type lockOptions struct {
 	output  string
 	mirror  string
 	keyring string
+	cache   string
 	update  bool
 	check   bool
 	diff    bool
@@ -57,6 +58,7 @@ The archive is --mirror, $PICOLAB_MIRROR, the recipe's mirror or the first Debia
 	flags.BoolVar(&o.update, "update", false, "take the newest version of the named packages, of all if none is named")
 	flags.StringVar(&o.mirror, "mirror", "", "`URL` of the Debian archive")
 	flags.StringVar(&o.keyring, "keyring", "", "OpenPGP keyring `FILE` that signs the archive (default: Debian's)")
+	flags.StringVar(&o.cache, "cache", "", "`directory` of the store of downloads")
 	flags.BoolVar(&o.check, "check", false, "only check that the lock is intact and matches the recipe; no network")
 	flags.BoolVar(&o.diff, "diff", false, "print what would change and write nothing")
 	return cmd
@@ -85,9 +87,13 @@ func (o lockOptions) run(ctx context.Context, e *Env) error {
 	if err != nil {
 		return fmt.Errorf("lock %s: %w", o.recipe, err)
 	}
-	fmt.Fprint(e.Stdout, lock.Diff(old, l))
+	changes := lock.Diff(old, l)
+	fmt.Fprint(e.Stdout, changes)
 	e.say("resolved %d packages, %.1f MB, in %.1f s", len(l.Packages), float64(l.Size())/1e6, time.Since(start).Seconds())
 	if o.diff {
+		if changes == "" {
+			e.say("nothing would change")
+		}
 		return nil
 	}
 	return o.write(e, l)
@@ -117,10 +123,10 @@ func (o lockOptions) checkOnly(e *Env, recipe *recipes.Recipe) error {
 	return nil
 }
 
-// current returns the lock there is: the output file's, else what a build would take.
+// current returns the lock there is: the output file, else what a build would take.
 func (o lockOptions) current() (data []byte, path string, err error) {
 	data, err = os.ReadFile(o.path())
-	if errors.Is(err, fs.ErrNotExist) && o.output == "" {
+	if errors.Is(err, fs.ErrNotExist) && (o.output == "" || !o.check) {
 		return recipes.LockOf(o.recipe)
 	}
 	return data, o.path(), err
@@ -148,7 +154,7 @@ func (o lockOptions) resolve(ctx context.Context, e *Env, recipe *recipes.Recipe
 	if err != nil {
 		return nil, err
 	}
-	store, err := fetch.Open("")
+	store, err := fetch.Open(o.cache)
 	if err != nil {
 		return nil, err
 	}
