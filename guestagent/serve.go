@@ -12,7 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"picolab/guestagent/verbs"
 	"picolab/guestagent/wire"
 )
 
@@ -20,10 +19,19 @@ import (
 type Options struct {
 	Token     string // what Hello must bring; "" = any: the connection itself is the authority
 	ImageID   string
-	Started   time.Time // of the process; zero = unknown
-	Listening time.Time // since then; zero = unknown
-	Verbs     *verbs.Verbs
+	Started   time.Time                        // of the process; zero = unknown
+	Listening time.Time                        // since then; zero = unknown
+	Verbs     wire.AgentService                // all but Hello; package verbs has it
 	Logf      func(format string, args ...any) // default: nothing
+
+	HelloTimeout time.Duration // 0 = wire.HelloTimeout
+}
+
+func (o Options) helloTimeout() time.Duration {
+	if o.HelloTimeout > 0 {
+		return o.HelloTimeout
+	}
+	return wire.HelloTimeout
 }
 
 func (o Options) logf(format string, args ...any) {

@@ -11,7 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"picolab/guestagent/verbs"
 	"picolab/guestagent/wire"
 
 	"github.com/containerd/log"
@@ -23,7 +22,7 @@ import (
 func ServeConn(ctx context.Context, conn net.Conn, o Options) {
 	ctx, cancel := context.WithCancel(quiet(ctx))
 	defer cancel()
-	s := &session{Verbs: o.Verbs, o: o, conn: newSessionConn(conn)}
+	s := &session{AgentService: o.Verbs, o: o, conn: newSessionConn(conn)}
 	srv, err := ttrpc.NewServer()
 	if err != nil {
 		o.logf("serve %v: %v", conn.RemoteAddr(), err)
@@ -31,7 +30,7 @@ func ServeConn(ctx context.Context, conn net.Conn, o Options) {
 		return
 	}
 	srv.RegisterService(wire.ServiceName, wire.Describe(s, s.around))
-	stranger := time.AfterFunc(wire.HelloTimeout, s.expire)
+	stranger := time.AfterFunc(o.helloTimeout(), s.expire)
 	defer stranger.Stop()
 
 	var serving sync.WaitGroup
@@ -56,7 +55,7 @@ func quiet(ctx context.Context) context.Context {
 
 // session is one connection. It adds to the verbs what depends on the connection: Hello and what is refused before it.
 type session struct {
-	*verbs.Verbs
+	wire.AgentService
 	o     Options
 	conn  *sessionConn
 	known atomic.Bool // Hello succeeded

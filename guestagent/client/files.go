@@ -70,7 +70,7 @@ func (c *Client) Put(ctx context.Context, path string, mode uint32, r io.Reader)
 	if err != nil {
 		return 0, "", err
 	}
-	defer p.s.done()
+	defer p.close()
 	h := sha256.New()
 	n, err = p.copy(io.TeeReader(r, h))
 	if err != nil {

@@ -15,7 +15,7 @@ type put struct {
 	credit *wire.Credit
 	ctx    context.Context // ends when the agent has answered or failed
 	end    context.CancelCauseFunc
-	done   chan *wire.FileSum // the agent's answer; closed when there is none
+	done   chan *wire.FileSum // the agent's answer; closed when there is none, and when nothing more is received
 }
 
 var errAnswered = errors.New("the agent ended the transfer")
@@ -74,6 +74,15 @@ func (p *put) copy(r io.Reader) (n int64, err error) {
 			return n, wire.Errorf(wire.Code_INTERNAL, "put: read: %w", rerr)
 		}
 	}
+}
+
+// close gives up what is not finished and waits for the receiver.
+func (p *put) close() {
+	p.s.closeSend()
+	for range p.done {
+	}
+	p.s.done()
+	p.end(nil)
 }
 
 // cause prefers the agent's reason to the failed send's.

@@ -5,9 +5,12 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"picolab/guestagent/wire"
+
+	"github.com/containerd/ttrpc"
 )
 
 // cancelGrace is how long a cancelled stream waits for the agent to say that it ended what it had started.
@@ -29,7 +32,9 @@ type stream[I, O any] struct {
 
 	mu     sync.Mutex // Send and CloseSend
 	closed bool
-	unack  uint32
+
+	unack uint32
+	ended atomic.Bool // recv has failed: ttrpc would wait for ever for another message
 }
 
 // open starts a call. done must be called when the stream is no longer used.
@@ -79,6 +84,9 @@ func (s *stream[I, O]) send(m *I) error {
 // recv returns the next message; io.EOF after the last one.
 func (s *stream[I, O]) recv() (*O, error) {
 	m, err := s.raw.Recv()
+	if err != nil {
+		s.ended.Store(true)
+	}
 	if errors.Is(err, io.EOF) {
 		return nil, io.EOF
 	}
@@ -91,6 +99,8 @@ func (s *stream[I, O]) wrap(err error) error {
 	}
 	if cause := s.ctx.Err(); cause != nil {
 		err = cause
+	} else if errors.Is(err, context.Canceled) {
+		err = ttrpc.ErrClosed // Close was called
 	}
 	return wire.FromStatus(err)
 }
@@ -111,14 +121,12 @@ func (s *stream[I, O]) drain() {
 	s.closeSend()
 	t := time.AfterFunc(cancelGrace, s.cancel)
 	defer t.Stop()
-	for {
-		if _, err := s.raw.Recv(); err != nil {
-			return
-		}
+	for !s.ended.Load() {
+		_, _ = s.recv()
 	}
 }
 
-// done releases the stream.
+// done releases the stream; nothing else may be receiving. It may be called again.
 func (s *stream[I, O]) done() {
 	s.stop()
 	s.drain()

@@ -23,6 +23,9 @@ func (v *Verbs) Capture(ctx context.Context, ss wire.Agent_CaptureServer) error 
 	}
 	c, err := capture.Open(capture.Options{Link: start.Link, Snaplen: int(start.Snaplen), Filter: start.Filter,
 		Promisc: start.Promisc, Packets: start.LimitPackets, Bytes: start.LimitBytes})
+	if errors.Is(err, capture.ErrFilter) {
+		return wire.Errorf(wire.Code_INVALID, "%w", err)
+	}
 	if err != nil {
 		return err
 	}

@@ -29,6 +29,9 @@ func (v *Verbs) PingHost(ctx context.Context, ss wire.Agent_PingHostServer) erro
 	defer cancel(nil)
 	go watch(cancel, ss, stopOnly("ping", (*wire.PingHostInput).GetStop)) // ends with the stream
 	res, err := echo.Run(ctx, o)
+	if errors.Is(err, echo.ErrOptions) {
+		return wire.Errorf(wire.Code_INVALID, "%w", err)
+	}
 	if err != nil {
 		return err
 	}

@@ -18,12 +18,14 @@ type Error struct {
 	Code  Code
 	Errno syscall.Errno // 0 when the kernel had no say
 	Msg   string
+
+	cause error // on the side where it happened
 }
 
 // Errorf makes an Error; an errno wrapped by an argument is kept.
 func Errorf(code Code, format string, args ...any) *Error {
 	err := fmt.Errorf(format, args...)
-	e := &Error{Code: code, Msg: err.Error()}
+	e := &Error{Code: code, Msg: err.Error(), cause: err}
 	errors.As(err, &e.Errno)
 	return e
 }
@@ -32,10 +34,10 @@ func (e *Error) Error() string { return e.Msg }
 
 // Unwrap makes errors.Is(err, syscall.ENODEV) and errors.Is(err, fs.ErrNotExist) work across the connection.
 func (e *Error) Unwrap() error {
-	if e.Errno == 0 {
-		return nil
+	if e.cause == nil && e.Errno != 0 {
+		return e.Errno
 	}
-	return e.Errno
+	return e.cause
 }
 
 // CodeOf classifies any error of this module; UNKNOWN when it is not one of ours.
@@ -52,9 +54,9 @@ func CodeOf(err error) Code {
 func Classify(err error) *Error {
 	var e *Error
 	if errors.As(err, &e) {
-		return &Error{Code: e.Code, Errno: e.Errno, Msg: err.Error()}
+		return &Error{Code: e.Code, Errno: e.Errno, Msg: err.Error(), cause: err}
 	}
-	e = &Error{Code: classOf(err), Msg: err.Error()}
+	e = &Error{Code: classOf(err), Msg: err.Error(), cause: err}
 	errors.As(err, &e.Errno)
 	return e
 }
@@ -66,6 +68,8 @@ func classOf(err error) Code {
 		return Code_NOT_FOUND
 	case errors.Is(err, context.DeadlineExceeded):
 		return Code_DEADLINE
+	case errors.Is(err, context.Canceled):
+		return Code_LOST
 	case errors.Is(err, syscall.ENODEV):
 		return Code_NOT_FOUND
 	case errors.Is(err, errors.ErrUnsupported):

@@ -2,6 +2,7 @@ package capture
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -22,6 +23,9 @@ import (
 // As there, "vlan" does not shift what follows it here: other primitives look through a tag of a frame.
 type Filter func(f *Frame) bool
 
+// ErrFilter is a filter that cannot be understood.
+var ErrFilter = errors.New("capture filter")
+
 // Frame is what a filter looks at.
 type Frame struct {
 	Data      []byte // from the Ethernet header
@@ -36,11 +40,11 @@ func Parse(expr string) (Filter, error) {
 	for more := len(p.words) > 0; more; {
 		f, err := p.term()
 		if err != nil {
-			return nil, fmt.Errorf("capture filter %q: %w", expr, err)
+			return nil, fmt.Errorf("%w %q: %w", ErrFilter, expr, err)
 		}
 		all = append(all, f)
 		if more = len(p.words) > 0; more && !p.take("and") && !p.take("&&") {
-			return nil, fmt.Errorf("capture filter %q: %q where \"and\" should be", expr, p.words[0])
+			return nil, fmt.Errorf("%w %q: %q where \"and\" should be", ErrFilter, expr, p.words[0])
 		}
 	}
 	return func(f *Frame) bool {

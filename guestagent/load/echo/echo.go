@@ -6,6 +6,7 @@ package echo
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"sync"
 	"syscall"
@@ -40,6 +41,9 @@ type Options struct {
 	Wait         time.Duration // for the last replies; 0 = one second, or twice the longest round trip
 	TTL          int           // 0 = the kernel's
 }
+
+// ErrOptions is a run that cannot be.
+var ErrOptions = errors.New("ping")
 
 // Result is what came of a run. Sent counts attempts.
 type Result struct {
@@ -82,11 +86,11 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 func (o *Options) check() error {
 	switch {
 	case !o.Target.Is4():
-		return errors.New("ping: target is not an IPv4 address")
+		return fmt.Errorf("%w: target is not an IPv4 address", ErrOptions)
 	case o.Size < 0 || o.Size > 65535:
-		return errors.New("ping: size not in 0..65535")
+		return fmt.Errorf("%w: size not in 0..65535", ErrOptions)
 	case o.Count <= 0 && o.Duration <= 0:
-		return errors.New("ping: neither count nor duration")
+		return fmt.Errorf("%w: neither count nor duration", ErrOptions)
 	}
 	if o.Interval <= 0 {
 		o.Interval = defaultInterval
