@@ -23,6 +23,7 @@ type Source struct {
 	Jobs         int    // downloads at a time, 0 is the default
 	RefreshStale bool   // make a new lock when the mirror has dropped a package of this one
 	Scratch      string // directory for that lock
+	Keyring      string // that verifies the archive then; "" is Debian's
 	Progress     *fetch.Progress
 	Warn         func(format string, args ...any) // told what a person must not miss
 }
@@ -168,7 +169,7 @@ func (p *preparation) refresh(ctx context.Context, gone *fetch.GoneError) error 
 	path := RefreshedLock(p.Scratch, p.recipe, p.base())
 	p.warn("WARNING: %v\nWARNING: %s: renewing a copy of the lock, %s; what is built differs from the locked image\n", gone, p.recipe.Name, path)
 	old := p.lock
-	p.lock, err = lock.Resolve(ctx, p.recipe, lock.Options{Mirror: mirror, Old: old, UpdateAll: true, Store: p.store, Progress: p.Progress})
+	p.lock, err = lock.Resolve(ctx, p.recipe, lock.Options{Mirror: mirror, Keyring: p.Keyring, Old: old, UpdateAll: true, Store: p.store, Progress: p.Progress})
 	if err != nil {
 		return fmt.Errorf("renew the lock: %w", err)
 	}

@@ -3,6 +3,7 @@ package assemble
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -145,7 +146,7 @@ func readSegment(path string) ([]byte, *tree.Tree, error) {
 		r = z
 	}
 	data, err := io.ReadAll(r)
-	if err != nil {
+	if padded := errors.Is(err, zstd.ErrMagicMismatch) && len(data) > 0; err != nil && !padded { // NULs follow the frame
 		return nil, nil, fmt.Errorf("read %s: %w", path, err)
 	}
 	t, err := cpio.Read(bytes.NewReader(data))

@@ -61,6 +61,7 @@ larger than the recipe's limits, 130 interrupted.`,
 	f.BoolVar(&o.Offline, "offline", false, "do not use the network")
 	f.IntVar(&o.Jobs, "jobs", 0, "`number` of downloads at a time (default 4)")
 	f.BoolVar(&o.RefreshStale, "refresh-stale", false, "if the mirror dropped a locked package, build from a renewed copy of the lock kept beside DIR")
+	f.StringVar(&o.Keyring, "keyring", "", "OpenPGP keyring `file` for --refresh-stale (default: Debian's)")
 	f.BoolVar(&o.json, "json", false, "write the manifest to the standard output")
 	f.StringVar(&o.derived, "derived", "", "directory of caches that can be made again")
 	f.StringVar(&o.umask, "umask", "", "octal umask of the build")

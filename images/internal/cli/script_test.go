@@ -1,0 +1,88 @@
+package cli
+
+import (
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"picolab/images/internal/imagetest"
+)
+
+// TestScripts runs testdata/*.txtar. Each script has an archive, recipes and a source tree of its own; see
+// imagetest.Bench. Beyond testscript's commands there are:
+//
+//	exits N labimage ARGS...   run, and fail unless the exit code is N
+//	publish N                  replace the archive's packages by version N
+//	drop PATH                  take a file off the mirror
+//	spoil PATH                 change a byte of a file on the mirror
+//	flip FILE                  change a byte in the middle of a local file
+func TestScripts(t *testing.T) {
+	if testing.Short() {
+		t.Skip("compiles busyboxes")
+	}
+	benches := make(map[string]*imagetest.Bench)
+	goEnv := goEnvironment(t)
+	derived := t.TempDir() // shared: a busybox is the same for all scripts
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata",
+		Setup: func(e *testscript.Env) error {
+			b := imagetest.New(e.T().(testing.TB), e.WorkDir)
+			benches[e.WorkDir] = b
+			e.Vars = append(e.Vars, goEnv...)
+			e.Vars = append(e.Vars, "PICOLAB_MIRROR="+b.URL, "PICOLAB_CACHE="+e.WorkDir+"/cache", "PICOLAB_SOURCE="+b.Source, "DERIVED="+derived)
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits":   exits,
+			"flip":    flip,
+			"publish": func(ts *testscript.TestScript, _ bool, args []string) { benches[ts.Getenv("WORK")].Publish(t, args[0]) },
+			"drop":    func(ts *testscript.TestScript, _ bool, args []string) { benches[ts.Getenv("WORK")].Set(args[0], nil) },
+			"spoil":   func(ts *testscript.TestScript, _ bool, args []string) { spoil(benches[ts.Getenv("WORK")], args[0]) },
+		},
+	})
+}
+
+// goEnvironment passes the go command's caches on: a script's home is empty.
+func goEnvironment(t *testing.T) []string {
+	names := []string{"GOCACHE", "GOMODCACHE", "GOPROXY", "GOFLAGS"}
+	out, err := exec.Command("go", append([]string{"env"}, names...)...).Output()
+	if err != nil {
+		t.Skip("the go command is not installed")
+	}
+	var env []string
+	for i, value := range strings.Split(strings.TrimRight(string(out), "\n"), "\n") {
+		env = append(env, names[i]+"="+value)
+	}
+	return env
+}
+
+func exits(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec(args[1], args[2:]...)
+	got := 0
+	if exit, ok := err.(*exec.ExitError); ok {
+		got = exit.ExitCode()
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+func flip(ts *testscript.TestScript, _ bool, args []string) {
+	file := ts.MkAbs(args[0])
+	data, err := os.ReadFile(file)
+	ts.Check(err)
+	data[len(data)/2] ^= 1
+	ts.Check(os.WriteFile(file, data, 0o644))
+}
+
+func spoil(b *imagetest.Bench, path string) {
+	data := append([]byte{}, b.Get(path)...)
+	data[len(data)/2] ^= 1
+	b.Set(path, data)
+}
