@@ -5,10 +5,7 @@
 // Its subset: one title per finding, no stack unwinding and no deduplication. Lines are cut at 4 KiB.
 package oops
 
-import (
-	"regexp"
-	"time"
-)
+import "time"
 
 // Kind is the class of a finding.
 type Kind string
@@ -47,7 +44,7 @@ func (f Finding) Fatal() bool { return f.Kind == Panic || f.Kind == Init }
 
 // Options of a Scanner.
 type Options struct {
-	Allow  []*regexp.Regexp // headlines (whole lines, time stamp cut off) that are expected and not reported
-	Grace  time.Duration    // how long to gather text after a headline; 0 means 500 ms
-	Notify func(Finding)    // called once per finding, from a goroutine, when its text is complete
+	Allow  []Allow       // headlines that are expected and not reported
+	Grace  time.Duration // how long to gather text after a headline; 0 means DefaultGrace
+	Notify func(Finding) // called once per finding, from a goroutine, when its text is complete; in order
 }
