@@ -147,18 +147,14 @@ func (v *resolver) oldDate(s recipes.Suite) time.Time {
 	return time.Time{}
 }
 
-// readComponent fetches an index by its digest where the archive offers that: under its plain name a mirror may already
-// have the next one.
+// readComponent reads a component's index into v.index.
 func (v *resolver) readComponent(ctx context.Context, suite, dir string, release *debian.Release, component string) error {
 	name, packed, plain, err := release.Packages(component, v.recipe.Architecture)
 	if err != nil {
 		return err
 	}
 	item := fetch.Item{Name: suite + " " + name, URL: dir + "/" + name, Size: packed.Size, SHA256: packed.SHA256}
-	if release.ByHash {
-		item.URL = dir + "/" + debian.ByHashName(name, packed)
-	}
-	if err := v.Store.Fetch(ctx, []fetch.Item{item}, fetch.Options{Progress: v.Progress}); err != nil {
+	if err := v.fetchIndex(ctx, item, dir+"/"+debian.ByHashName(name, packed), release.ByHash); err != nil {
 		return err
 	}
 	f, err := v.Store.Blob(packed.SHA256)
@@ -175,6 +171,22 @@ func (v *resolver) readComponent(ctx context.Context, suite, dir string, release
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	return v.index.Add(suite, packages)
+}
+
+// fetchIndex asks for an index by its digest where the archive offers that: under its plain name a mirror may already
+// have the next one. Partial mirrors leave the digests out, so the plain name is the second try.
+func (v *resolver) fetchIndex(ctx context.Context, item fetch.Item, byHash string, offered bool) error {
+	plainURL := item.URL
+	if offered {
+		item.URL = byHash
+	}
+	err := v.Store.Fetch(ctx, []fetch.Item{item}, fetch.Options{Progress: v.Progress})
+	var gone *fetch.GoneError
+	if offered && errors.As(err, &gone) {
+		item.URL = plainURL
+		err = v.Store.Fetch(ctx, []fetch.Item{item}, fetch.Options{Progress: v.Progress})
+	}
+	return err
 }
 
 // packages chooses what goes into the lock.

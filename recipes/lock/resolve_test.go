@@ -125,6 +125,15 @@ func TestResolveAsksByHash(t *testing.T) {
 	}
 }
 
+// TestResolveFromPartialMirror: it promises indices by digest and has them only by name.
+func TestResolveFromPartialMirror(t *testing.T) {
+	w := newWorld(t)
+	by := w.mirror.Find(t, archivetest.ByHash)
+	w.mirror.Set("/debian/dists/trixie/main/binary-amd64/Packages.xz", w.mirror.Get(by))
+	w.mirror.Set(by, nil)
+	w.resolve(t)
+}
+
 // age moves the archive on: newer versions of everything, the old ones stay unless gone.
 func (w *world) age(t testing.TB, gone ...string) {
 	t.Helper()
