@@ -2,9 +2,13 @@ package catalogue
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"path/filepath"
+	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"picolab/guestagent/client"
 	"picolab/hostctl/internal/oops"
@@ -70,9 +74,12 @@ type (
 	machine struct{ vm *lab.VM }
 	agent   struct{ *client.Client }
 	monitor struct{ m qemu.Monitor }
+
+	// hostAgent reads the kernel's log itself: the sandbox has no /dev/kmsg.
+	hostAgent struct{ agent }
 )
 
-func (b booted) Host() Agent                      { return agent{b.l.Host()} }
+func (b booted) Host() Agent                      { return hostAgent{agent{b.l.Host()}} }
 func (b booted) Timeout(w lab.Wait) time.Duration { return b.l.Timeout(w) }
 func (b booted) Down(ctx context.Context) error   { return b.l.Down(ctx) }
 
@@ -158,4 +165,23 @@ func (a agent) Record(ctx context.Context, o client.CaptureOptions) (func(contex
 		return nil, err
 	}
 	return c.Stop, nil
+}
+
+// Dmesg gives the lines of the kernel this runs on, by syslog(2), which takes
+// CAP_SYSLOG where dmesg_restrict is set.
+func (hostAgent) Dmesg(_ context.Context, _ bool, fn func(line string)) error {
+	const readAll, size = 3, 10 // SYSLOG_ACTION_READ_ALL, SYSLOG_ACTION_SIZE_BUFFER
+	n, err := unix.Klogctl(size, nil)
+	if err != nil {
+		return fmt.Errorf("ask for the kernel log's size: %w", err)
+	}
+	buf := make([]byte, n)
+	if n, err = unix.Klogctl(readAll, buf); err != nil {
+		return fmt.Errorf("read the kernel's log: %w", err)
+	}
+	for line := range strings.Lines(string(buf[:n])) {
+		_, text, _ := strings.Cut(line, ">") // <priority>[time] text
+		fn(strings.TrimSuffix(text, "\n"))
+	}
+	return nil
 }

@@ -150,7 +150,7 @@ func (tr *trial) cleanup() {
 	tr.t.setContext(ctx)
 	end := tr.t.swapEnd(nil)
 	for fn := tr.t.popCleanup(); fn != nil; fn = tr.t.popCleanup() {
-		guard(fn)
+		tr.guard(fn)
 		if fault := tr.t.swapEnd(nil); fault != nil {
 			tr.t.Logf("cleanup: %s", fault.reason)
 		}
@@ -159,8 +159,13 @@ func (tr *trial) cleanup() {
 }
 
 // guard runs a cleanup whose fault must not keep the others from running.
-func guard(fn func()) {
-	defer func() { _ = recover() }()
+func (tr *trial) guard(fn func()) {
+	defer func() {
+		p := recover()
+		if _, ours := p.(stopped); p != nil && !ours {
+			tr.t.Logf("cleanup panicked: %v", p)
+		}
+	}()
 	fn()
 }
 
@@ -184,16 +189,25 @@ func (tr *trial) finish(res *report.Result) {
 	}
 }
 
-// dirty says why the lab must not be used again, or "".
+// dirty says why the lab must not be used again, or "".  Drivers that were set
+// back start anew, so that what the instance changed gets the table's time to be
+// as it was.
 func (tr *trial) dirty(ctx context.Context, v report.Verdict) string {
 	if v != report.Pass && v != report.Skip && v != report.Degraded {
 		return "the result is " + string(v)
 	}
-	now, err := look(ctx, tr.s.lab)
-	if err != nil {
-		return err.Error()
-	}
-	return tr.s.clean.diff(now)
+	tr.t.setContext(ctx)
+	var why string
+	tr.t.Poll(lab.WaitLink, func() bool {
+		now, err := look(ctx, tr.s.lab)
+		if err != nil {
+			why = err.Error()
+			return true
+		}
+		why = tr.s.clean.diff(now)
+		return why == ""
+	})
+	return why
 }
 
 // Limits of the captures: enough of each frame for every header, and not more

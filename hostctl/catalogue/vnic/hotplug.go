@@ -61,9 +61,11 @@ type hotCard struct {
 	t          *catalogue.T
 	guest      *catalogue.Node
 	mac, order string
+	plugged    bool
 }
 
 func (h *hotCard) plug(tap string) {
+	h.plugged = true
 	h.t.Cleanup(h.remove)
 	h.guest.QMP("netdev_add", catalogue.Args{"type": "tap", "id": hotNetdev, "ifname": tap,
 		"script": "no", "downscript": "no", "vhost": h.t.Axis("vhost") == "on"}, nil)
@@ -99,11 +101,15 @@ func (h *hotCard) unplug() {
 		h.guest.QMP("netdev_del", catalogue.Args{"id": hotNetdev}, nil)
 	}
 	h.await("link after device_del", false)
+	h.plugged = false
 }
 
 // remove takes away what a broken-off instance left.  What is gone already is
 // refused, which is as well.
 func (h *hotCard) remove() {
+	if !h.plugged {
+		return
+	}
 	_ = h.guest.TryQMP("device_del", catalogue.Args{"id": hotDevice}, nil)
 	_ = h.guest.TryQMP("netdev_del", catalogue.Args{"id": hotNetdev}, nil)
 }
