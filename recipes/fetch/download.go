@@ -101,7 +101,7 @@ func (d *download) restart(part *os.File, sum hash.Hash) error {
 
 // receive appends the answer's body to the part; have is how much of the file is there already.
 func (d *download) receive(ctx context.Context, part *os.File, sum hash.Hash, have int64) error {
-	ctx, idle := withIdleTimeout(ctx)
+	ctx, idle := withIdleTimeout(ctx, idleTimeout)
 	defer idle.stop()
 	resp, err := request(ctx, d.client, d.item.Name, d.item.URL, have)
 	if err != nil {

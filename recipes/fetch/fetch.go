@@ -25,7 +25,7 @@ const (
 	attempts    = 5                // tries of one file
 	firstDelay  = time.Second / 2  // before the second try; doubles each time
 	headTimeout = 30 * time.Second // from the request to the answer's header
-	idleTimeout = 60 * time.Second // between two reads of the body
+	idleTimeout = 60 * time.Second // without any data
 	redirects   = 5
 )
 
@@ -111,7 +111,7 @@ func Get(ctx context.Context, name, url string, limit int64, p *Progress) ([]byt
 	defer client.CloseIdleConnections()
 	var data []byte
 	err := retry(ctx, p, func() error {
-		ctx, idle := withIdleTimeout(ctx)
+		ctx, idle := withIdleTimeout(ctx, idleTimeout)
 		defer idle.stop()
 		resp, err := request(ctx, client, name, url, 0)
 		if err != nil {

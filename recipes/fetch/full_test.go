@@ -6,12 +6,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -29,12 +31,7 @@ type stageResult struct {
 func TestFullDisk(t *testing.T) {
 	data := content(10, 3<<20)
 	item := itemOf(serve(t, serveData(data)), data)
-	encoded, err := json.Marshal(item)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = append(os.Environ(), "PICOLAB_FETCH_STAGE="+string(encoded))
+	cmd := stageCommand(t, stage{Item: item})
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
 		UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}},
@@ -67,14 +64,39 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// runStage is the inner process: it mounts the small file system where nobody else sees it.
+// A stage is what this test program does when it is started again: with a folder it fetches into it, without one it
+// fills a disk.
+type stage struct {
+	Item Item
+	Dir  string
+}
+
+func stageCommand(t *testing.T, s stage) *exec.Cmd {
+	t.Helper()
+	encoded, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), "PICOLAB_FETCH_STAGE="+string(encoded))
+	return cmd
+}
+
 func runStage(encoded string) int {
-	var item Item
-	if err := json.Unmarshal([]byte(encoded), &item); err != nil {
+	var s stage
+	if err := json.Unmarshal([]byte(encoded), &s); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	result, err := fillDisk(item)
+	if s.Dir != "" {
+		store, err := Open(s.Dir)
+		if err == nil {
+			err = store.Fetch(context.Background(), []Item{s.Item}, Options{})
+		}
+		fmt.Fprintln(os.Stderr, message(err))
+		return 0
+	}
+	result, err := fillDisk(s.Item)
 	if err != nil {
 		result.Skip = err.Error()
 	}
@@ -84,6 +106,52 @@ func runStage(encoded string) int {
 	return 0
 }
 
+// TestKilled kills a fetching process at growing points: nothing has its final name, and another process that waits for
+// the same file goes on from what was there.
+func TestKilled(t *testing.T) {
+	data := content(11, 1<<20)
+	url := serve(t, func(w http.ResponseWriter, r *http.Request) { serveData(data)(slowly{w}, r) })
+	s, item := open(t), itemOf(url, data)
+	for i := range 5 {
+		cmd := stageCommand(t, stage{Item: item, Dir: s.dir})
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Duration(30+20*i) * time.Millisecond)
+		if err := cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_ = cmd.Wait() // it was killed
+		if left := finals(t, s); len(left) != 0 {
+			t.Fatalf("after kill %d: %v", i, left)
+		}
+	}
+	if info, err := os.Stat(s.part(item.SHA256)); err != nil || info.Size() == 0 {
+		t.Fatalf("the kills left nothing to resume: %v", err)
+	}
+	if err := s.Fetch(context.Background(), []Item{item}, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Verify(context.Background(), item.SHA256); err != nil {
+		t.Error(err)
+	}
+}
+
+// slowly sends about 1 MB/s.
+type slowly struct{ http.ResponseWriter }
+
+func (w slowly) Write(p []byte) (n int, err error) {
+	for n < len(p) && err == nil {
+		var m int
+		m, err = w.ResponseWriter.Write(p[n:min(n+4096, len(p))])
+		n += m
+		w.ResponseWriter.(http.Flusher).Flush()
+		time.Sleep(4 * time.Millisecond)
+	}
+	return n, err
+}
+
+// fillDisk mounts a small file system where nobody else sees it.
 func fillDisk(item Item) (r stageResult, err error) {
 	dir := os.TempDir()
 	if err := unix.Mount("picolab", dir, "tmpfs", 0, "size=1m"); err != nil {

@@ -13,15 +13,17 @@ var errIdle = errors.New("no data from the server")
 
 // An idleTimer cancels a request when its body stands still: a whole-request deadline would cut slow but living ones.
 type idleTimer struct {
+	limit  time.Duration
 	timer  *time.Timer
 	cancel context.CancelCauseFunc
 	ctx    context.Context
 }
 
-func withIdleTimeout(parent context.Context) (context.Context, *idleTimer) {
+// withIdleTimeout starts the timer. The wait for the first byte counts too.
+func withIdleTimeout(parent context.Context, limit time.Duration) (context.Context, *idleTimer) {
 	ctx, cancel := context.WithCancelCause(parent)
-	t := &idleTimer{cancel: cancel, ctx: ctx}
-	t.timer = time.AfterFunc(headTimeout+idleTimeout, func() { cancel(fmt.Errorf("%w for %v", errIdle, idleTimeout)) })
+	t := &idleTimer{limit: limit, cancel: cancel, ctx: ctx}
+	t.timer = time.AfterFunc(limit, func() { cancel(fmt.Errorf("%w for %v", errIdle, limit)) })
 	return ctx, t
 }
 
@@ -49,7 +51,7 @@ type idleReader struct {
 func (r idleReader) Read(p []byte) (int, error) {
 	n, err := r.r.Read(p)
 	if n > 0 {
-		r.idle.timer.Reset(idleTimeout)
+		r.idle.timer.Reset(r.idle.limit)
 	}
 	return n, err
 }
