@@ -13,7 +13,7 @@ func CreateBridge(b Bridge) error {
 		return err
 	}
 	a := netlink.NewLinkAttrs()
-	a.Name, a.MTU, a.HardwareAddr = b.Name, b.MTU, b.MAC
+	a.Name, a.HardwareAddr = b.Name, b.MAC
 	if err := netlink.LinkAdd(&netlink.Bridge{LinkAttrs: a, MulticastSnooping: &b.McastSnooping}); err != nil {
 		return fmt.Errorf("create bridge %s: %w", b.Name, err)
 	}
@@ -24,15 +24,16 @@ func CreateBridge(b Bridge) error {
 	return nil
 }
 
-// configure sets what the link message cannot: the MTU again, since only a change after creation pins it (br_set_mtu
-// sets BROPT_MTU_SET_BY_USER, br_dev_newlink does not).
+// configure pins the MTU. Only a change after creation does so (br_change_mtu sets BROPT_MTU_SET_BY_USER), and setting
+// what a bridge has already is none.
 func configure(b Bridge) error {
-	if b.MTU > 0 {
-		if err := SetMTU(b.Name, b.MTU); err != nil {
-			return err
-		}
+	if b.MTU == 0 {
+		return nil
 	}
-	return nil
+	if err := SetMTU(b.Name, b.MTU-1); err != nil && b.MTU > MinMTU {
+		return err
+	}
+	return SetMTU(b.Name, b.MTU)
 }
 
 // SetBridgeOption writes /sys/class/net/NAME/bridge/OPTION, for what has no netlink call here (ageing_time and its like).

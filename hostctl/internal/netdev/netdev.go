@@ -20,7 +20,7 @@ const (
 // ErrNotFound is the error of a link that does not exist in this namespace.
 var ErrNotFound = errors.New("link not found")
 
-// Bridge describes a bridge. Spanning tree is off and the forward delay is 0, so ports forward at once.
+// Bridge describes a bridge. Spanning tree is off, so ports forward at once.
 type Bridge struct {
 	Name          string
 	MAC           net.HardwareAddr // random when nil; set it or the bridge takes the lowest of its ports'
