@@ -14,6 +14,7 @@ import (
 	"picolab/initramfs"
 	"picolab/initramfs/cpio"
 	"picolab/initramfs/tree"
+	"picolab/recipes"
 )
 
 // segments are the parts of the boot archive in boot order. What changes often is packed fast, what is built once well.
@@ -147,7 +148,16 @@ func (w *writer) manifest() *manifest.Manifest {
 		Architecture:  w.Recipe.Architecture,
 		KernelRelease: w.layers.KernelRelease,
 		CommandLine:   append([]string{}, w.Recipe.Kernel.CommandLine...),
+		Menu:          menu(w.Recipe),
 		Epoch:         w.Lock.Epoch,
 		Files:         w.files,
 	}
+}
+
+func menu(r *recipes.Recipe) []manifest.Choice {
+	var choices []manifest.Choice
+	for _, m := range r.Menu {
+		choices = append(choices, manifest.Choice{Title: m.Title, CommandLine: m.CommandLine})
+	}
+	return choices
 }

@@ -51,6 +51,12 @@ type RootFS struct {
 	Entries int    `json:"entries"` // number of files, directories and links
 }
 
+// Choice is a line of the boot menu: its command line is appended to the image's.
+type Choice struct {
+	Title       string   `json:"title"`
+	CommandLine []string `json:"command_line,omitempty"`
+}
+
 // Manifest describes an image.
 type Manifest struct {
 	Format        int      `json:"format"`
@@ -63,7 +69,8 @@ type Manifest struct {
 	Architecture  string   `json:"architecture"`
 	KernelRelease string   `json:"kernel_release"`
 	CommandLine   []string `json:"command_line"`
-	Epoch         int64    `json:"epoch"` // mtime of everything inside
+	Menu          []Choice `json:"menu,omitempty"` // of a bootable disk; none is one choice with nothing added
+	Epoch         int64    `json:"epoch"`          // mtime of everything inside
 	Files         []File   `json:"files"` // in boot order
 	RootFS        *RootFS  `json:"root,omitempty"`
 
