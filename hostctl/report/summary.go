@@ -65,18 +65,35 @@ func (p *printer) reasons(o *Outcome) {
 	for i := range rest {
 		p.reason(&rest[i])
 	}
-	for _, ex := range o.Run.Excluded {
-		p.printf("excluded %s: %s\n", ex.Instance, ex.Reason)
-	}
+	p.excluded(o.Run.Excluded)
 	if len(rest) > 0 || len(o.Run.Excluded) > 0 {
 		p.printf("\n")
 	}
 }
 
+// excluded says why combinations are none, once for each case and reason.
+func (p *printer) excluded(all []Excluded) {
+	type group struct{ name, reason string }
+	var order []group
+	count := map[group]int{}
+	for _, ex := range all {
+		name, _, _ := strings.Cut(ex.Instance, "[")
+		g := group{name, ex.Reason}
+		if count[g]++; count[g] == 1 {
+			order = append(order, g)
+		}
+	}
+	for _, g := range order {
+		p.printf("excluded %s, %d combinations: %s\n", g.name, count[g], g.reason)
+	}
+}
+
 func (p *printer) reason(r *Result) {
 	p.printf("%s %s\n", p.verdict(r.Result), r.Instance)
-	for _, line := range strings.Split(strings.TrimRight(r.Reason, "\n"), "\n") {
-		p.printf("         %s\n", line)
+	if f := r.Failed(); len(f) == 0 || !strings.HasPrefix(r.Reason, f[0].Name+": ") { // else the checks below say it
+		for _, line := range strings.Split(strings.TrimRight(r.Reason, "\n"), "\n") {
+			p.printf("         %s\n", line)
+		}
 	}
 	for _, c := range r.Failed() {
 		p.printf("         %s: expected %s, got %s\n", c.Name, c.Expected, c.Got)
