@@ -2,7 +2,7 @@ package catalogue
 
 // Case is one test of a seed document: data that says what it is, and the
 // function that does it.  The data dumps to JSON and is pinned by a golden file
-// (testdata/catalogue.json of package hostctl/internal/cli's tests), so that no
+// (testdata/catalogue.json of package hostctl/internal/runs), so that no
 // criterion changes unseen.
 type Case struct {
 	ID         string    `json:"id"`    // suite.name
