@@ -1,7 +1,7 @@
 // Package verbs is what an agent can do: processes, files, links, addresses, routes, offloads, kernel modules, kernel
 // parameters, the kernel log, power, and the load generators of package load.
 //
-// Verbs implements wire.AgentService but for Hello. A streaming verb ends, with all it started, when its context does or
+// Verbs implements wire.AgentService; Hello is answered by the session. A streaming verb ends, with all it started, when its context does or
 // when the client closes its side. Everything works in a plain network namespace as well as in a guest; what an endpoint
 // does not have is wire.Code_UNSUPPORTED or the kernel's own error.
 package verbs
@@ -38,6 +38,11 @@ func New(env Env) *Verbs {
 		env.Children = new(child.Reaper)
 	}
 	return &Verbs{env: env}
+}
+
+// Hello implements wire.AgentService: it is a session's to say.
+func (v *Verbs) Hello(context.Context, *wire.HelloRequest) (*wire.HelloReply, error) {
+	return nil, wire.Errorf(wire.Code_INTERNAL, "hello: not a session")
 }
 
 // Ping implements wire.AgentService.
