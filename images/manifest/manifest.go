@@ -71,7 +71,7 @@ type Manifest struct {
 	CommandLine   []string `json:"command_line"`
 	Menu          []Choice `json:"menu,omitempty"` // of a bootable disk; none is one choice with nothing added
 	Epoch         int64    `json:"epoch"`          // mtime of everything inside
-	Files         []File   `json:"files"` // in boot order
+	Files         []File   `json:"files"`          // in boot order
 	RootFS        *RootFS  `json:"root,omitempty"`
 
 	dir string
