@@ -13,6 +13,7 @@ import (
 
 	"picolab/hostctl/internal/netdev"
 	"picolab/hostctl/internal/sandbox"
+	"picolab/hostctl/vhostuser/vvsock"
 )
 
 // The tests here run QEMU where labs run it: in a sandbox, under seccomp, with real taps. Each is an entry of its own.
@@ -21,6 +22,7 @@ var insiders = map[string]func(context.Context) error{
 	"hotplug":  hotplug,
 	"badTap":   notATap,
 	"badVhost": vhostWithoutDevice,
+	"vsock":    userVsock,
 }
 
 func init() {
@@ -205,6 +207,32 @@ func vhostWithoutDevice(ctx context.Context) error {
 	c.NICs = []NIC{{ID: "n", Model: "virtio-net-pci", Backend: "tap", Tap: "tap0", Vhost: true}}
 	if _, err = Start(ctx, c, StartOptions{}); !errors.Is(err, errEnded) {
 		return fmt.Errorf("error is %v", err)
+	}
+	return nil
+}
+
+// userVsock: shared memory and descriptors over a socket, under seccomp.
+func userVsock(ctx context.Context) error {
+	c, err := insideConfig(ctx)
+	if err != nil {
+		return err
+	}
+	dev, err := vvsock.Listen(vvsock.Config{GuestCID: 3, Socket: "/run/vsock", UDS: "/run/vsock.uds"})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	served := make(chan error, 1)
+	go func() { served <- dev.Serve(ctx) }()
+	defer func() { cancel(); dev.Close(); <-served }()
+	c.Paused, c.Vsock = false, Vsock{Kind: "vhost-user", Socket: "/run/vsock"}
+	m, err := Start(ctx, c, StartOptions{})
+	if err != nil {
+		return err
+	}
+	defer m.Stop(time.Second)
+	if st, err := status(ctx, m.Monitor); st != "running" || err != nil {
+		return fmt.Errorf("status %q, %v", st, err)
 	}
 	return nil
 }

@@ -314,6 +314,18 @@ func TestContextEnds(t *testing.T) {
 	}
 }
 
+// Either of the two guards ends a sandbox whose maker is gone. The parent-death signal is proc's; this is the other.
+func TestLifeline(t *testing.T) {
+	both(t, func(t *testing.T, spec Spec) {
+		spec.Root, spec.Entry = "/", "wait"
+		s := begin(t, t.Context(), spec)
+		s.lifeline.Close()
+		if code, err := s.Wait(); code != exitKilled || err != nil {
+			t.Error(code, err)
+		}
+	})
+}
+
 // Signals sent the instant the sandbox is up must not be lost.
 func TestEarlySignal(t *testing.T) {
 	for range 5 {
