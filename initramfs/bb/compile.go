@@ -18,6 +18,7 @@ import (
 // toolchain is the go command that compiles.
 type toolchain struct {
 	version string // "go1.26.0"
+	goroot  string
 	gopath  string
 	proxy   []string // settings that say where modules come from, as NAME=value
 }
@@ -28,8 +29,8 @@ var passed = []string{"GOPROXY", "GONOPROXY", "GOSUMDB", "GONOSUMDB", "GOPRIVATE
 
 // findToolchain asks the go command for its version and settings (about 10 ms).
 func findToolchain(ctx context.Context, dir string) (toolchain, error) {
-	cmd := goCommand(ctx, dir, append([]string{"env", "-json", "GOVERSION", "GOPATH"}, passed...)...)
-	cmd.Env = append(os.Environ(), "GOTOOLCHAIN=local", "GOWORK=off", "GOFLAGS=-mod=readonly")
+	cmd := goCommand(ctx, dir, append([]string{"env", "-json", "GOVERSION", "GOROOT", "GOPATH"}, passed...)...)
+	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=readonly")
 	out, err := output(ctx, cmd)
 	if err != nil {
 		return toolchain{}, err
@@ -38,7 +39,7 @@ func findToolchain(ctx context.Context, dir string) (toolchain, error) {
 	if err := json.Unmarshal(out, &vars); err != nil {
 		return toolchain{}, fmt.Errorf("read go env: %w", err)
 	}
-	t := toolchain{version: vars["GOVERSION"], gopath: vars["GOPATH"]}
+	t := toolchain{version: vars["GOVERSION"], goroot: vars["GOROOT"], gopath: vars["GOPATH"]}
 	for _, name := range passed {
 		if vars[name] != "" {
 			t.proxy = append(t.proxy, name+"="+vars[name])
@@ -47,11 +48,20 @@ func findToolchain(ctx context.Context, dir string) (toolchain, error) {
 	return t, nil
 }
 
+// name is what GOTOOLCHAIN calls it: a go command older than go.mod asks for has already chosen, and fetched, another.
+func (t toolchain) name() string {
+	name, _, _ := strings.Cut(t.version, " ")
+	if !strings.HasPrefix(name, "go1.") {
+		return "local" // a development version
+	}
+	return name
+}
+
 // environ is the go command's environment beyond the process's: fixed, so that nobody's settings reach the binary.
 func (b *builder) environ() []string {
 	env := append([]string{}, b.go_.proxy...)
 	env = append(env, "GOENV=off", "GOOS=linux", "GOARCH=amd64", "GOAMD64=v1", "CGO_ENABLED=0", "GO111MODULE=on",
-		"GOFLAGS=-mod=readonly", "GOWORK=off", "GOTOOLCHAIN=local", "GOEXPERIMENT=", "GODEBUG=", "GOFIPS140=off",
+		"GOFLAGS=-mod=readonly", "GOWORK=off", "GOTOOLCHAIN="+b.go_.name(), "GOEXPERIMENT=", "GODEBUG=", "GOFIPS140=off",
 		"GOPACKAGESDRIVER=off", "GOPATH="+b.go_.gopath, "LC_ALL=C")
 	if b.GoCache != "" {
 		env = append(env, "GOCACHE="+b.GoCache)

@@ -67,7 +67,7 @@ func (b *builder) rewrite(ctx context.Context, gopath string) error {
 	defer environment.Unlock()
 	defer setenv(b.environ())()
 	env := golang.Default(golang.DisableCGO(), golang.WithGOOS("linux"), golang.WithGOARCH("amd64"),
-		golang.WithGO111MODULE("on"), golang.WithGOPATH(b.go_.gopath), golang.WithWorkingDir(b.ModuleDir),
+		golang.WithGO111MODULE("on"), golang.WithGOROOT(b.go_.goroot), golang.WithGOPATH(b.go_.gopath), golang.WithWorkingDir(b.ModuleDir),
 		golang.WithBuildTag(strings.Split(tags, ",")...))
 	err := gobusybox.BuildBusybox(log.New(io.Discard, "", 0), &gobusybox.Opts{
 		Env: env, LookupEnv: &findpkg.Env{}, GenSrcDir: gopath, CommandPaths: b.other, BinaryPath: "unused", GenerateOnly: true,
