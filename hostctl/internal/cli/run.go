@@ -103,7 +103,7 @@ func (o runOptions) resolve(e *Env) (runs.Options, error) {
 		o.output = "run-" + time.Now().Format("20060102-150405")
 	}
 	terminal := isTerminal(e.Stdout)
-	return runs.Options{Selectors: o.selectors, Set: set, Profile: catalogue.Profile(o.profile), Accel: o.accel,
+	return runs.Options{Selectors: o.selectors, Axes: set, Profile: catalogue.Profile(o.profile), Accel: o.accel,
 		FailFast: o.failFast, Dir: o.output, Command: append([]string{"hostctl"}, e.Args...), Stdout: e.Stdout,
 		Stderr: e.Stderr, Terminal: terminal, Color: terminal && os.Getenv("NO_COLOR") == ""}, nil
 }
