@@ -113,6 +113,9 @@ func newBuilder(ctx context.Context, opt Options) (*builder, error) {
 		return nil, err
 	}
 	opt.ModuleDir = dir
+	if opt.Cache, err = filepath.Abs(opt.Cache); err != nil { // the go command runs elsewhere
+		return nil, err
+	}
 	b := &builder{Options: opt}
 	if err := b.sortCommands(); err != nil {
 		return nil, err

@@ -34,7 +34,7 @@ const (
 )
 
 // verbs makes the commands below labimage, in the order of the help text.
-var verbs = []func(*Env) *cobra.Command{buildCommand, verifyCommand, lockCommand, recipesCommand, inspectCommand}
+var verbs = []func(*Env) *cobra.Command{buildCommand, verifyCommand, lockCommand, recipesCommand, inspectCommand, diskCommand}
 
 // usageError is a command line that makes no sense.
 type usageError struct{ error }
@@ -96,7 +96,7 @@ busybox of Go commands. The same recipe and lock give the same bytes everywhere;
 			return nil
 		},
 		RunE: func(*cobra.Command, []string) error {
-			return usageError{errors.New("a verb is missing: build, verify, lock, recipes or inspect")}
+			return usageError{errors.New("a verb is missing: build, verify, lock, recipes, inspect or disk")}
 		},
 	}
 	root.SetArgs(e.Args)

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"strconv"
@@ -35,6 +36,12 @@ func TestScripts(t *testing.T) {
 			e.Vars = append(e.Vars, goEnv...)
 			e.Vars = append(e.Vars, "PICOLAB_MIRROR="+b.URL, "PICOLAB_CACHE="+e.WorkDir+"/cache", "PICOLAB_SOURCE="+b.Source, "DERIVED="+derived)
 			return nil
+		},
+		Condition: func(cond string) (bool, error) {
+			if cond == "userns" {
+				return exec.Command("unshare", "-rmn", "true").Run() == nil, nil
+			}
+			return false, fmt.Errorf("unknown condition %q", cond)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":   exits,
