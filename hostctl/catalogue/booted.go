@@ -16,6 +16,7 @@ import (
 type Agent interface {
 	Ping(ctx context.Context) error
 	Run(ctx context.Context, argv ...string) (client.Output, error)
+	Power(ctx context.Context, action string) error
 	ReadFile(ctx context.Context, path string) ([]byte, error)
 	Dmesg(ctx context.Context, follow bool, fn func(line string)) error
 

@@ -265,6 +265,11 @@ func goneIsFine(err error) error {
 	return err
 }
 
+// Power does what its name says to a guest: "off", "reboot", "suspend", "crash".
+func (n *Node) Power(action string) {
+	n.tell("power "+action, lab.WaitShutdown, func(ctx context.Context) error { return n.agent.Power(ctx, action) })
+}
+
 // Driver returns a link's driver, as ethtool -i does.
 func (n *Node) Driver(link string) client.DriverInfo {
 	return ask(n, "get driver of "+link, lab.WaitAgent, 0, func(ctx context.Context) (client.DriverInfo, error) {

@@ -25,7 +25,7 @@ func init() { sandbox.Register(entry, inside) }
 // job is what the inside is told.
 type job struct {
 	Selectors []string            `json:"selectors"`
-	Set       map[string][]string `json:"set"`
+	Axes      map[string][]string `json:"axes"`
 	Profile   catalogue.Profile   `json:"profile"`
 	Accel     string              `json:"accel"`
 	FailFast  bool                `json:"fail_fast"`
@@ -33,11 +33,19 @@ type job struct {
 	HostName  string              `json:"host_name"`
 	Terminal  bool                `json:"terminal"`
 	Color     bool                `json:"color"`
+
+	cases func() (*catalogue.Set, error)
 }
 
 // inside runs a job.  Its exit code says only whether it came to its end.
-func inside(ctx context.Context, payload []byte) int {
-	var j job
+func inside(ctx context.Context, payload []byte) int { return insideWith(Catalogue)(ctx, payload) }
+
+// insideWith is [inside] for the cases of a set.
+func insideWith(cases func() (*catalogue.Set, error)) func(context.Context, []byte) int {
+	return func(ctx context.Context, payload []byte) int { return job{cases: cases}.main(ctx, payload) }
+}
+
+func (j job) main(ctx context.Context, payload []byte) int {
 	err := json.Unmarshal(payload, &j)
 	if err == nil {
 		err = j.run(ctx)
@@ -50,7 +58,7 @@ func inside(ctx context.Context, payload []byte) int {
 }
 
 func (j job) run(ctx context.Context) error {
-	plan, err := Options{Selectors: j.Selectors, Set: j.Set, Profile: j.Profile}.Plan()
+	plan, err := Options{Selectors: j.Selectors, Axes: j.Axes, Profile: j.Profile, cases: j.cases}.Plan()
 	if err != nil {
 		return err
 	}
@@ -115,7 +123,7 @@ func (r *running) run(ctx context.Context, plan catalogue.Plan, j job) error {
 
 // describe says what is the same for all instances.
 func (j job) describe(ctx context.Context, plan catalogue.Plan, facts []report.Fact) (report.Run, error) {
-	set, err := Catalogue()
+	set, err := j.cases()
 	if err != nil {
 		return report.Run{}, err
 	}

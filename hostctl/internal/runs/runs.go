@@ -29,7 +29,7 @@ func Catalogue() (*catalogue.Set, error) {
 // Options are a run as the user asked for it.
 type Options struct {
 	Selectors []string
-	Set       map[string][]string // axis values; see catalogue.ParseAxes
+	Axes      map[string][]string // axis values; see catalogue.ParseAxes
 	Profile   catalogue.Profile
 	Accel     string // auto, kvm or tcg
 	FailFast  bool
@@ -40,19 +40,29 @@ type Options struct {
 	Stderr    io.Writer
 	Terminal  bool // Stdout is one
 	Color     bool
+
+	cases func() (*catalogue.Set, error) // tests have others than Catalogue
+	entry string                         // and an entry that knows them
 }
 
 // Plan returns what a run of these options would run.
 func (o Options) Plan() (catalogue.Plan, error) {
-	set, err := Catalogue()
+	set, err := o.set()
 	if err != nil {
 		return catalogue.Plan{}, err
 	}
-	sel, err := set.Select(o.Selectors, o.Set, o.Profile)
+	sel, err := set.Select(o.Selectors, o.Axes, o.Profile)
 	if err != nil {
 		return catalogue.Plan{}, err
 	}
 	return catalogue.NewPlan(sel, o.Profile)
+}
+
+func (o Options) set() (*catalogue.Set, error) {
+	if o.cases != nil {
+		return o.cases()
+	}
+	return Catalogue()
 }
 
 // Run runs a selection and returns what came of it.  The error is ours, and the
@@ -90,9 +100,13 @@ func (o Options) enter(ctx context.Context, dir string) error {
 	if err != nil {
 		return fmt.Errorf("ask for the host's name: %w", err)
 	}
-	j := job{Selectors: o.Selectors, Set: o.Set, Profile: o.Profile, Accel: o.Accel, FailFast: o.FailFast,
+	j := job{Selectors: o.Selectors, Axes: o.Axes, Profile: o.Profile, Accel: o.Accel, FailFast: o.FailFast,
 		Command: o.Command, HostName: host, Terminal: o.Terminal, Color: o.Color}
-	spec, err := o.Place.Sandbox(entry, j, sandbox.Bind{Source: dir, Target: place.InsideOut})
+	name := entry
+	if o.entry != "" {
+		name = o.entry
+	}
+	spec, err := o.Place.Sandbox(name, j, sandbox.Bind{Source: dir, Target: place.InsideOut})
 	if err != nil {
 		return err
 	}

@@ -83,7 +83,7 @@ func models(t *testing.T, set *catalogue.Set, c *catalogue.Case, p catalogue.Pro
 
 // TestBoots pins how many labs the quick profile boots when all goes well.
 func TestBoots(t *testing.T) {
-	plan, err := Options{Profile: catalogue.Quick, Set: map[string][]string{"vhost": {"off"}}}.Plan()
+	plan, err := Options{Profile: catalogue.Quick, Axes: map[string][]string{"vhost": {"off"}}}.Plan()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -92,6 +92,9 @@ func (n *node) state(l *wire.Link) {
 // Ping implements catalogue.Agent.
 func (n *node) Ping(context.Context) error { return nil }
 
+// Power implements catalogue.Agent.
+func (n *node) Power(context.Context, string) error { return nil }
+
 // Run implements catalogue.Agent.
 func (n *node) Run(context.Context, ...string) (client.Output, error) {
 	return client.Output{}, notFound("command")
