@@ -14,6 +14,7 @@ import (
 
 	"picolab/hostctl/vhostuser/internal/frontend"
 	"picolab/hostctl/vhostuser/internal/leak"
+	"picolab/hostctl/vhostuser/virtq"
 )
 
 func TestEcho(t *testing.T) {
@@ -378,4 +379,24 @@ func TestListenPath(t *testing.T) {
 		t.Errorf("mode %v, %v", st.Mode(), err)
 	}
 	_ = s.Close()
+}
+
+// TestDoAllocates nothing: it is the switch's hot path.
+func TestDoAllocates(t *testing.T) {
+	dev := newEchoDevice()
+	s := newSession(t, startServer(t, dev))
+	s.echo(t, "running")
+	dev.mu.Lock()
+	r := dev.rings[0].ring
+	dev.mu.Unlock()
+	n := 0
+	fn := func(q virtq.Queue) error { n += q.Size(); return nil }
+	allocs := testing.AllocsPerRun(1000, func() {
+		if err := r.Do(fn); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if allocs >= 1 || n == 0 { // the device's own goroutine may allocate once in a while
+		t.Errorf("%v allocations", allocs)
+	}
 }

@@ -82,7 +82,7 @@ func TestUser(t *testing.T) {
 	m, f := newMemory(t)
 	table := m.Acquire()
 	defer table.Release()
-	if b, err := table.User(0x7100_0010, 16); err != nil || &b[0] == nil {
+	if b, err := table.User(0x7100_0010, 16); err != nil || len(b) != 16 {
 		t.Error(err)
 	}
 	b, err := table.User(0x7000_0000, 2*page)

@@ -18,8 +18,8 @@ import (
 
 // Limits of one device.
 const (
-	MaxConnections = 1024 // connections in any state; clients beyond them wait
-	MaxPending     = 64   // of these, host-initiated and not yet accepted by the guest; clients beyond them wait
+	MaxConnections = 1024 // in any state; more from the guest are reset, more from the host wait
+	MaxPending     = 64   // of these, host-initiated and not yet accepted by the guest; more wait
 )
 
 // HostCID is the context id by which every guest knows its host.
@@ -32,8 +32,8 @@ var (
 	ErrRefused = errors.New("vsock connection refused by the guest")
 	// ErrClosed means that the device was closed.
 	ErrClosed = errors.New("vsock device closed")
-	// ErrLimit means that MaxConnections is reached.
-	ErrLimit = errors.New("too many vsock connections")
+
+	errLimit = errors.New("too many vsock connections")
 )
 
 // Config describes a device.

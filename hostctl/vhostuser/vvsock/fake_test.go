@@ -108,6 +108,14 @@ func (g *fakeGuest) sendCut(h header, payload []byte, piece int) {
 	g.sendRaw(append(b[:], payload...), piece)
 }
 
+// put makes a packet available without telling the device.
+func (g *fakeGuest) put(h header) {
+	off := g.txBase + g.txRoom
+	g.txRoom += headerSize
+	h.put((*[headerSize]byte)(g.mem.Mem[off:]))
+	g.tx.Add(frontend.Buf{Off: off, Len: headerSize})
+}
+
 func (g *fakeGuest) sendRaw(raw []byte, piece int) {
 	g.t.Helper()
 	off := g.txBase + g.txRoom

@@ -37,7 +37,6 @@ type vm struct {
 	dir     string
 	console *consoleLog
 	qemu    *proc.Process
-	fail    chan error
 }
 
 // bootVM starts a guest and waits until its services are there.

@@ -158,7 +158,7 @@ func (l *loop) connect(k key) (*conn, error) {
 		return nil, unix.ENOENT
 	}
 	if l.used >= MaxConnections {
-		return nil, ErrLimit
+		return nil, errLimit
 	}
 	fd, err := unixsock.Connect(fmt.Sprintf("%s_%d", l.cfg.UDS, k.host))
 	if err != nil {

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"picolab/hostctl/vhostuser/internal/frontend"
 )
 
 var errDeadline = os.ErrDeadlineExceeded
@@ -163,6 +165,27 @@ func TestPendingLimit(t *testing.T) {
 		if err := <-results; err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// TestLastInLine: the one that waits for room gets it when all others are answered at once, though nothing else happens.
+func TestLastInLine(t *testing.T) {
+	g := newFakeGuest(t, nil)
+	var asked []uint32
+	for range MaxPending {
+		c := connectUDS(t, g.dev)
+		_, _ = c.Write([]byte("CONNECT 7\n"))
+		asked = append(asked, g.expect(opRequest).srcPort)
+	}
+	last := connectUDS(t, g.dev)
+	_, _ = last.Write([]byte("CONNECT 8\n"))
+	g.quiet()
+	for _, port := range asked[:20] { // fewer than a batch
+		g.put(g.packet(opReset, port, 7))
+	}
+	frontend.Kick(g.txKick)
+	if h := g.expect(opRequest); h.dstPort != 8 {
+		t.Errorf("%+v", h)
 	}
 }
 

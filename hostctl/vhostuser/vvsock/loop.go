@@ -154,14 +154,11 @@ func (l *loop) event(e *unix.EpollEvent) {
 // work does one round and reports whether there is more to do at once.
 func (l *loop) work() bool {
 	l.expire()
-	l.acceptClients()
-	l.startDials()
-	if !l.running() {
-		return false
-	}
-	if l.txReady {
+	if l.running() && l.txReady {
 		l.do(l.rings[ringTX], l.doTX)
 	}
+	l.acceptClients() // after what may have made room for them
+	l.startDials()
 	l.rxMore = false
 	if l.running() && !l.rxEmpty && (l.ready.len() > 0 || l.resets.len() > 0) {
 		l.do(l.rings[ringRX], l.doRX)
@@ -180,6 +177,7 @@ func (l *loop) do(r *vhostuser.Ring, fn func(virtq.Queue) error) {
 		l.cfg.Logf("vsock cid %d: ring %d: %v", l.cfg.GuestCID, r.Index(), err)
 		l.broken = true
 		l.closeGuest()
+		l.wake() // for those who wait for room
 	}
 }
 
@@ -222,6 +220,7 @@ func (l *loop) stopRing(r *vhostuser.Ring) {
 	l.unwatch(r.KickFD())
 	l.rings[r.Index()] = nil
 	l.closeGuest()
+	l.wake()
 }
 
 // start allows Dial. It comes just before run.

@@ -11,7 +11,7 @@ import (
 func (l *loop) open(c *conn) error {
 	if l.used >= MaxConnections {
 		_ = unix.Close(c.fd)
-		return ErrLimit
+		return errLimit
 	}
 	if n := len(l.freeSlot); n > 0 {
 		c.slot = l.freeSlot[n-1]

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -39,7 +40,7 @@ func main() {
 	}
 	for _, name := range []string{"echo", "bulk"} {
 		if f := serialPort(name); f != nil {
-			go services[map[string]uint32{"echo": 1, "bulk": 5}[name]](f)
+			go serveSerial(f, services[map[string]uint32{"echo": 1, "bulk": 5}[name]])
 		}
 	}
 	fmt.Println("guest: ready")
@@ -232,8 +233,19 @@ func slam(c io.ReadWriteCloser) { c.Close() }
 // reboot resets the machine under everybody's feet.
 func reboot(io.ReadWriteCloser) { _ = unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART) }
 
+// serveSerial serves a serial port, which is at its end whenever nobody is connected on the host.
+func serveSerial(f *os.File, serve func(io.ReadWriteCloser)) {
+	for ; ; time.Sleep(10 * time.Millisecond) {
+		serve(keepOpen{f})
+	}
+}
+
+type keepOpen struct{ io.ReadWriter }
+
+func (keepOpen) Close() error { return nil }
+
 // serialPort opens the virtio-serial port of that name, if there is one.
-func serialPort(name string) io.ReadWriteCloser {
+func serialPort(name string) *os.File {
 	names, _ := filepath.Glob("/sys/class/virtio-ports/*/name")
 	for _, n := range names {
 		b, _ := os.ReadFile(n)
