@@ -110,50 +110,56 @@ func (s *Set) Load(name string, params ...string) error {
 }
 
 // load says which modules were new.
-func (s *Set) load(name string, params []string) ([]string, error) {
-	n := Name(name)
-	if s.builtin[n] {
-		return nil, nil
+func (s *Set) load(name string, params []string) (loaded []string, err error) {
+	order, err := s.order(name)
+	if err != nil {
+		return nil, err
 	}
-	if _, ok := s.files[n]; ok {
-		return s.loadTree(n, params, map[string]bool{})
+	for i, n := range order {
+		if live(n) {
+			continue
+		}
+		var p []string
+		if i == len(order)-1 {
+			p = params
+		}
+		isNew, err := insert(filepath.Join(s.dir, s.files[n]), p)
+		if err != nil {
+			return loaded, fmt.Errorf("load module %s: %w", n, err)
+		}
+		if isNew {
+			loaded = append(loaded, n)
+		}
 	}
-	names := s.match(name)
+	return loaded, nil
+}
+
+// order lists the modules behind a name or alias, each after what it depends on, without the built-in ones.
+func (s *Set) order(name string) ([]string, error) {
+	names := []string{Name(name)}
+	if _, ok := s.files[names[0]]; !ok && !s.builtin[names[0]] {
+		names = s.match(name)
+	}
 	if len(names) == 0 {
 		return nil, fmt.Errorf("load module %s: %w", name, fs.ErrNotExist)
 	}
-	var all []string
+	var order []string
+	seen := make(map[string]bool) // also cuts cycles that a broken index may have
 	for _, n := range names {
-		l, err := s.load(n, params)
-		all = append(all, l...)
-		if err != nil {
-			return all, err
-		}
+		order = s.appendTree(order, n, seen)
 	}
-	return all, nil
+	return order, nil
 }
 
-// loadTree loads the dependencies, then the module. seen cuts cycles that a broken index may have.
-func (s *Set) loadTree(name string, params []string, seen map[string]bool) (all []string, err error) {
-	if seen[name] || s.builtin[name] || live(name) {
-		return nil, nil
+func (s *Set) appendTree(order []string, name string, seen map[string]bool) []string {
+	if seen[name] || s.builtin[name] {
+		return order
 	}
 	seen[name] = true
 	for _, d := range s.deps[name] {
-		l, err := s.loadTree(d, nil, seen)
-		all = append(all, l...)
-		if err != nil {
-			return all, err
-		}
+		order = s.appendTree(order, d, seen)
 	}
-	isNew, err := insert(filepath.Join(s.dir, s.files[name]), params)
-	if err != nil {
-		return all, fmt.Errorf("load module %s: %w", name, err)
-	}
-	if isNew {
-		all = append(all, name)
-	}
-	return all, nil
+	return append(order, name)
 }
 
 // live says whether a module is loaded: only loadable ones have a state.
