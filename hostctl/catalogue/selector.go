@@ -2,6 +2,7 @@ package catalogue
 
 import (
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -103,8 +104,8 @@ func (s *Set) Select(selectors []string, set map[string][]string, p Profile) (Se
 	if err != nil {
 		return Selection{}, err
 	}
-	if err := checkSet(picks, set); err != nil {
-		return Selection{}, err
+	if err := checkValues(slices.Collect(maps.Keys(picks)), set); err != nil {
+		return Selection{}, fmt.Errorf("set: %w", err)
 	}
 	var out Selection
 	for _, c := range s.cases {
@@ -135,58 +136,50 @@ func (s *Set) picks(selectors []string) (map[*Case][]map[string][]string, error)
 }
 
 func (s *Set) pick(sel Selector, picks map[*Case][]map[string][]string) error {
-	n := 0
+	var fits []*Case
 	for _, c := range s.cases {
-		if !sel.match(c) {
-			continue
+		if sel.match(c) {
+			fits = append(fits, c)
+			picks[c] = append(picks[c], sel.want)
 		}
-		if c.ID == sel.pattern {
-			if err := c.checkValues(sel.want); err != nil {
-				return fmt.Errorf("select %s: %w", sel.text, err)
-			}
-		}
-		picks[c] = append(picks[c], sel.want)
-		n++
 	}
-	if n == 0 {
+	if len(fits) == 0 {
 		return fmt.Errorf("select %s: no such case (hostctl list shows all)", sel.text)
 	}
+	if err := checkValues(fits, sel.want); err != nil {
+		return fmt.Errorf("select %s: %w", sel.text, err)
+	}
 	return nil
 }
 
-// checkSet reports an axis or a value that none of the picked cases has.
-func checkSet(picks map[*Case][]map[string][]string, set map[string][]string) error {
-	for _, axis := range sortedKeys(set) {
+// checkValues reports an axis or a value that none of the cases has.
+func checkValues(cases []*Case, want map[string][]string) error {
+	for _, axis := range sortedKeys(want) {
 		var known []string
-		for c := range picks {
+		for _, c := range cases {
 			if a := c.axis(axis); a != nil {
-				known = append(known, a.Values...)
+				known = append(known, keepNew(known, a.Values)...)
 			}
 		}
-		slices.Sort(known)
-		if err := wantKnown(axis, set[axis], slices.Compact(known)); err != nil {
+		if err := wantKnown(axis, want[axis], known); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (c *Case) checkValues(want map[string][]string) error {
-	for _, axis := range sortedKeys(want) {
-		if err := wantKnown(axis, want[axis], c.axis(axis).Values); err != nil {
-			return err
-		}
-	}
-	return nil
+// keepNew returns those of values that known lacks.
+func keepNew(known, values []string) []string {
+	return slices.DeleteFunc(slices.Clone(values), func(v string) bool { return slices.Contains(known, v) })
 }
 
 func wantKnown(axis string, want, known []string) error {
 	if len(known) == 0 {
-		return fmt.Errorf("set %s: no selected case has this axis", axis)
+		return fmt.Errorf("no selected case has the axis %s", axis)
 	}
 	for _, v := range want {
 		if !slices.Contains(known, v) {
-			return fmt.Errorf("set %s=%s: the values are %s", axis, v, strings.Join(known, ", "))
+			return fmt.Errorf("%s=%s: the values are %s", axis, v, strings.Join(known, ", "))
 		}
 	}
 	return nil

@@ -61,7 +61,6 @@ interrupted, with partial results.`,
 	f.BoolVar(&o.failFast, "fail-fast", false, "stop after the first FAIL, XPASS or ERROR")
 	f.BoolVar(&o.keepGoing, "keep-going", false, "run everything whatever comes of it (the default)")
 	f.BoolVar(&o.dryRun, "dry-run", false, "print what would run, and do nothing")
-	cmd.MarkFlagsMutuallyExclusive("fail-fast", "keep-going")
 	return cmd
 }
 
@@ -95,6 +94,9 @@ func (o runOptions) resolve(e *Env) (runs.Options, error) {
 	set, err := catalogue.ParseAxes(o.set)
 	if err != nil {
 		return runs.Options{}, usage("--set: %w", err)
+	}
+	if o.failFast && o.keepGoing {
+		return runs.Options{}, usage("--fail-fast and --keep-going exclude each other")
 	}
 	if o.accel != lab.AccelAuto && o.accel != lab.AccelKVM && o.accel != lab.AccelTCG {
 		return runs.Options{}, usage("--accel: %q is none of auto, kvm, tcg", o.accel)
