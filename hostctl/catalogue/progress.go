@@ -21,7 +21,6 @@ type Progress struct {
 	done   int
 	now    string    // what runs; "" when nothing does
 	since  time.Time // when it began
-	boots  time.Duration
 	stop   chan struct{}
 	ticker sync.WaitGroup
 }
