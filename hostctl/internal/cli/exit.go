@@ -51,7 +51,7 @@ func exitCode(ctx context.Context, err error) int {
 		return exit.code
 	case ctx.Err() != nil:
 		return exitInterrupted
-	case errors.As(err, &spec), errors.Is(err, labs.ErrRunning), errors.Is(err, labs.ErrUnknown), strings.HasPrefix(err.Error(), "unknown command"):
+	case errors.As(err, &spec), errors.Is(err, labs.ErrRunning), errors.Is(err, labs.ErrUnknown), errors.Is(err, labs.ErrNoGuest), strings.HasPrefix(err.Error(), "unknown command"):
 		return exitUsage
 	case errors.As(err, &guest), wire.CodeOf(err) == wire.Code_GUEST, wire.CodeOf(err) == wire.Code_NOT_FOUND:
 		return exitFailed

@@ -36,6 +36,9 @@ func (f folder) dial(ctx context.Context, request string) (net.Conn, string, err
 	if text, failed := strings.CutPrefix(line, "ERROR "); failed {
 		err = errors.New(text)
 	}
+	if line == "UNKNOWN" {
+		err = ErrNoGuest
+	}
 	if err != nil {
 		conn.Close()
 		return nil, "", fmt.Errorf("ask the lab for %s: %w", request, err)

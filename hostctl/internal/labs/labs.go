@@ -27,6 +27,7 @@ import (
 var (
 	ErrRunning = errors.New("a lab of this name is running or being started (hostctl ps; hostctl down)")
 	ErrUnknown = errors.New("no lab of this name is running")
+	ErrNoGuest = errors.New("the lab has no guest of this name")
 )
 
 // A Store is the folder of one user's running labs.

@@ -23,7 +23,7 @@ import (
 //	WATCH            answers "OK" when the lab is down
 //	DOWN             takes the lab down, then as WATCH
 //
-// A request that fails is answered with "ERROR text".
+// A request that fails is answered with "ERROR text", one for a guest that is not in the lab with "UNKNOWN".
 const (
 	maxRequest     = 128
 	requestTimeout = 10 * time.Second // for the line to arrive
@@ -73,7 +73,9 @@ func (k *keeper) accept(ctx context.Context, listener net.Listener) {
 		}
 		k.conns.Go(func() {
 			defer conn.Close()
-			if err := k.handle(ctx, conn); err != nil {
+			if err := k.handle(ctx, conn); errors.Is(err, ErrNoGuest) {
+				io.WriteString(conn, "UNKNOWN\n")
+			} else if err != nil {
 				fmt.Fprintf(conn, "ERROR %s\n", strings.ReplaceAll(err.Error(), "\n", " "))
 			}
 		})
@@ -149,7 +151,7 @@ func (k *keeper) agent(ctx context.Context, conn net.Conn, name string) error {
 	if name == HostEndpoint {
 		peer, err = k.lab.DialHost()
 	} else if v := k.lab.Guest(name); v == nil {
-		return fmt.Errorf("no guest is called %q", name)
+		return ErrNoGuest
 	} else {
 		token = v.Token()
 		peer, err = v.Dial(ctx)
@@ -168,7 +170,7 @@ func (k *keeper) agent(ctx context.Context, conn net.Conn, name string) error {
 func (k *keeper) console(ctx context.Context, conn net.Conn, name string) error {
 	v := k.lab.Guest(name)
 	if v == nil {
-		return fmt.Errorf("no guest is called %q", name)
+		return ErrNoGuest
 	}
 	if _, err := io.WriteString(conn, "OK\n"); err != nil {
 		return nil
