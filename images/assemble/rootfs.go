@@ -20,6 +20,9 @@ func (w *writer) writeRoot(ctx context.Context, t *tree.Tree) (*manifest.RootFS,
 	if err := t.WriteDir(ctx, dir, tree.WriteOptions{}); err != nil {
 		return nil, fmt.Errorf("root filesystem: %w", err)
 	}
+	if err := os.Chmod(dir, 0o755); err != nil { // its own mode is not an entry of the tree
+		return nil, err
+	}
 	w.stamp.Root = glance(dir)
 	return &manifest.RootFS{Name: rootDir, SHA256: fmt.Sprintf("%x", t.Digest()), Entries: t.Len()}, nil
 }

@@ -1,0 +1,218 @@
+package disk
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"crypto/sha256"
+
+	"picolab/images/manifest"
+)
+
+// bootTime is how long a guest may take from power on to its agent under TCG on a loaded machine.
+const bootTime = 3 * time.Minute
+
+// ready is what the agent writes to the console when it can be called.
+const ready = "picolab: agent ready"
+
+// built returns the built images, the guest's with choices that show the kernel's messages.
+func built(t testing.TB) (guest, host *manifest.Manifest) {
+	t.Helper()
+	dir := os.Getenv("PICOLAB_IMAGES")
+	if dir == "" {
+		t.Skip("PICOLAB_IMAGES not set: run make test")
+	}
+	host, err := manifest.Read(filepath.Join(dir, "host"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if guest, err = manifest.Read(filepath.Join(dir, "guest")); err != nil {
+		t.Fatal(err)
+	}
+	guest.Menu = []manifest.Choice{{Title: "with the kernel's messages", CommandLine: []string{"ignore_loglevel"}}}
+	return guest, host
+}
+
+// writeDisk makes a disk and returns its path.
+func writeDisk(t testing.TB, m, host *manifest.Manifest, l Layout, f Format) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "disk."+string(f))
+	if _, err := Write(t.Context(), Options{Image: m, Loaders: host.Root(), Output: path, Layout: l, Format: f}); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// A firmware is a machine with what starts on it.
+type firmware struct {
+	name    string
+	machine []string
+	code    string // UEFI firmware below the root's usr/share/OVMF; "" is SeaBIOS
+	vars    string
+}
+
+var (
+	seabios = firmware{name: "SeaBIOS", machine: []string{"-machine", "q35,accel=tcg", "-device", "qemu-xhci"}}
+	old     = firmware{name: "old", machine: []string{"-machine", "pc,accel=tcg", "-cpu", "core2duo", "-device", "usb-ehci"}}
+	uefi    = firmware{"UEFI", []string{"-machine", "q35,accel=tcg", "-device", "qemu-xhci"}, "OVMF_CODE_4M.fd", "OVMF_VARS_4M.fd"}
+	secure  = firmware{"Secure Boot", []string{"-machine", "q35,accel=tcg,smm=on", "-global", "driver=cfi.pflash01,property=secure,value=on", "-device", "qemu-xhci"},
+		"OVMF_CODE_4M.ms.fd", "OVMF_VARS_4M.ms.fd"}
+)
+
+// arguments makes QEMU's arguments: the disk is a USB stick, the serial line the standard output.
+func (f firmware) arguments(t *testing.T, root, disk string) []string {
+	args := append([]string{"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-m", "512", "-serial", "stdio"}, f.machine...)
+	if f.code != "" {
+		vars := filepath.Join(t.TempDir(), "vars")
+		data, err := os.ReadFile(filepath.Join(root, "usr/share/OVMF", f.vars))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(vars, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		args = append(args, "-drive", "if=pflash,format=raw,unit=0,readonly=on,file="+filepath.Join(root, "usr/share/OVMF", f.code),
+			"-drive", "if=pflash,format=raw,unit=1,file="+vars)
+	}
+	format := strings.TrimPrefix(filepath.Ext(disk), ".")
+	return append(args, "-drive", "if=none,id=stick,snapshot=on,format="+format+",file="+disk, "-device", "usb-storage,drive=stick,bootindex=0,removable=on")
+}
+
+// boot starts the disk and returns the console's text up to the first of the words, or all of it when none came.
+func (f firmware) boot(t *testing.T, host *manifest.Manifest, disk string, words ...string) string {
+	t.Helper()
+	root, err := filepath.Abs(host.Root())
+	if err != nil {
+		t.Fatal(err)
+	}
+	lib := filepath.Join(root, libraries)
+	args := []string{"--library-path", lib, filepath.Join(root, "usr/bin/qemu-system-x86_64"),
+		"-L", filepath.Join(root, "usr/share/seabios"), "-L", filepath.Join(root, "usr/share/qemu"), "-L", filepath.Join(root, "usr/lib/ipxe/qemu")}
+	ctx, stop := context.WithTimeout(t.Context(), bootTime)
+	defer stop()
+	cmd := exec.CommandContext(ctx, filepath.Join(root, linker), append(args, f.arguments(t, root, disk)...)...)
+	cmd.Env = append(os.Environ(), "QEMU_MODULE_DIR="+filepath.Join(lib, "qemu"))
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	text, found := until(out, words)
+	t.Logf("%s: %q after %.1f s", f.name, found, time.Since(began).Seconds())
+	stop()
+	_ = cmd.Wait() // killed
+	if stderr.Len() > 0 {
+		t.Logf("qemu: %s", stderr.String())
+	}
+	return text
+}
+
+// until reads r to the first of the words.
+func until(r io.Reader, words []string) (text, found string) {
+	var b strings.Builder
+	buf := make([]byte, 4096)
+	for {
+		n, err := r.Read(buf)
+		b.Write(buf[:n])
+		for _, w := range words {
+			if strings.Contains(b.String(), w) {
+				return b.String(), w
+			}
+		}
+		if err != nil {
+			return b.String(), ""
+		}
+	}
+}
+
+func TestBoot(t *testing.T) {
+	guest, host := built(t)
+	disks := map[Layout]string{GPT: writeDisk(t, guest, host, GPT, Raw), MBR: writeDisk(t, guest, host, MBR, Raw)}
+	for _, tc := range []struct {
+		firmware
+		layout Layout
+		want   string // in the kernel's messages
+	}{
+		{seabios, GPT, "SeaBIOS"},
+		{old, GPT, "i440FX"},
+		{old, MBR, "i440FX"},
+		{uefi, GPT, "efi: EFI v2"},
+		{uefi, MBR, "efi: EFI v2"},
+		{secure, GPT, "Kernel is locked down from EFI Secure Boot"},
+	} {
+		t.Run(tc.name+" "+string(tc.layout), func(t *testing.T) {
+			text := tc.boot(t, host, disks[tc.layout], ready, "Kernel panic", "rescue>")
+			if !strings.Contains(text, ready) || !strings.Contains(text, tc.want) {
+				t.Errorf("want %q and %q, got:\n%s", tc.want, ready, tail(text))
+			}
+		})
+	}
+	t.Run("qcow2", func(t *testing.T) {
+		if text := seabios.boot(t, host, writeDisk(t, guest, host, GPT, QCOW2), ready, "Kernel panic"); !strings.Contains(text, ready) {
+			t.Error(tail(text))
+		}
+	})
+}
+
+// TestTamperedKernel shows that Secure Boot is really on: the same disk with one bit of its kernel changed starts on
+// UEFI without it, and is refused with it.
+func TestTamperedKernel(t *testing.T) {
+	guest, host := built(t)
+	disk := writeDisk(t, tampered(t, guest), host, GPT, Raw)
+	const refused = "bad shim signature"
+	if text := secure.boot(t, host, disk, refused, "Linux version", ready); !strings.Contains(text, refused) {
+		t.Errorf("not refused:\n%s", tail(text))
+	}
+	if text := uefi.boot(t, host, disk, refused, "Linux version", ready); !strings.Contains(text, "Linux version") {
+		t.Errorf("without Secure Boot it should start:\n%s", tail(text))
+	}
+}
+
+// tampered copies an image, with another byte in text of its kernel that does not run.
+func tampered(t *testing.T, m *manifest.Manifest) *manifest.Manifest {
+	dir := t.TempDir()
+	for i, f := range m.Files {
+		data, err := os.ReadFile(filepath.Join(m.Dir(), f.Name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f.Role == manifest.RoleKernel {
+			at := bytes.Index(data, []byte("Use a boot loader"))
+			if at < 0 {
+				at = 0x40 // the rest of the DOS header's stub
+			}
+			data[at] ^= 0x20
+			sum := sha256.Sum256(data)
+			m.Files[i].SHA256 = hex.EncodeToString(sum[:])
+		}
+		if err := os.WriteFile(filepath.Join(dir, f.Name), data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, manifest.Name), m.Encode(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	m, err := manifest.Read(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// tail is the end of a console's text.
+func tail(text string) string {
+	return strings.ToValidUTF8(text[max(0, len(text)-3000):], "?")
+}
