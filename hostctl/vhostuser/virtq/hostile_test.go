@@ -25,8 +25,8 @@ func TestHostileDrivers(t *testing.T) {
 		{"next beyond the table", func(s *setup) { s.desc(0, 0x1000, 1, frontend.Next, size); s.ring.Offer(0) }},
 		{"head beyond the table", func(s *setup) { s.ring.Offer(size) }},
 		{"head 65535", func(s *setup) { s.ring.Offer(0xffff) }},
-		{"avail index too far ahead", func(s *setup) { s.ring.SetAvailIdx(size + 1) }},
-		{"avail index goes back", func(s *setup) { s.ring.SetAvailIdx(0xffff) }},
+		{"avail index too far ahead", func(s *setup) { s.desc(0, 0x1000, 1, 0, 0); s.ring.SetAvailIdx(size + 1) }},
+		{"avail index goes back", func(s *setup) { s.desc(0, 0x1000, 1, 0, 0); s.ring.SetAvailIdx(0xffff) }},
 		{"address outside", func(s *setup) { s.desc(0, 1<<40, 1, 0, 0); s.ring.Offer(0) }},
 		{"CVE-2018-1059: end outside", func(s *setup) { s.desc(0, memorySize-1, 2, 0, 0); s.ring.Offer(0) }},
 		{"CVE-2020-10725: bad address, length 0", func(s *setup) { s.desc(0, 1<<40, 0, 0, 0); s.ring.Offer(0) }},
@@ -70,6 +70,7 @@ func (s *setup) desc(i int, off uint64, n uint32, flags, next uint16) {
 func (s *setup) table(i int, flags, next uint16) {
 	s.ring.PutDesc(0x2000, 0, s.mem.GPA+0x3000, 16, flags, next)
 	s.ring.PutDesc(0x2000, 1, s.mem.GPA+0x3000, 16, 0, 0)
+	s.ring.PutDesc(0x3000, 0, s.mem.GPA+0x4000, 16, 0, 0) // what is there may be a table, too
 	s.desc(i, 0x2000, 32, frontend.Indirect, 0)
 }
 

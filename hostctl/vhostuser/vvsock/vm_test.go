@@ -29,6 +29,7 @@ func TestGuest(t *testing.T) {
 	t.Run("GuestCloses", func(t *testing.T) { guestCloses(t, v) })
 	t.Run("Thousand", func(t *testing.T) { thousand(t, v) })
 	t.Run("NothingLeft", func(t *testing.T) { nothingLeft(t, v) })
+	t.Run("Reboot", func(t *testing.T) { reboot(t, v) })
 	if s := v.dev.Stats(); s.Dropped != 0 || s.Violations != 0 {
 		t.Errorf("an honest guest was taken for a hostile one: %+v", s)
 	}
@@ -234,9 +235,8 @@ func nothingLeft(t *testing.T, v *vm) {
 	}
 }
 
-// TestGuestReboot resets the guest: connections end, and new ones work after the next boot, and after QEMU has gone and come.
-func TestGuestReboot(t *testing.T) {
-	v := bootVM(t)
+// reboot resets the guest: connections end, and new ones work after the next boot.
+func reboot(t *testing.T, v *vm) {
 	c := v.dial(t, 1)
 	echoOnce(t, c, "before")
 	v.dial(t, 9)
