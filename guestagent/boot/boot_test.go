@@ -1,0 +1,132 @@
+package boot
+
+import (
+	"bytes"
+	"context"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"picolab/guestagent/module"
+	"picolab/guestagent/wire"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func writeFile(t *testing.T, root, name, text string) {
+	t.Helper()
+	name = filepath.Join(root, name)
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestConfig(t *testing.T) {
+	root := t.TempDir()
+	writeFile(t, root, bootFile, `{"token":"secret","image":"id","hostname":"a","agent_port":1025}`)
+	writeFile(t, root, modulesFile, "a\n# not this\n\n b \n")
+	writeFile(t, root, cmdlineFile, "quiet picolab.shell picolab.x=y=z panic=-1\n")
+	c, err := readConfig(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Token != "secret" || c.Image != "id" || c.Hostname != "a" || c.AgentPort != 1025 || !slices.Equal(c.Modules, []string{"a", "b"}) ||
+		!maps.Equal(c.Cmdline, map[string]string{"shell": "1", "x": "y=z"}) {
+		t.Errorf("%+v", c)
+	}
+	if _, err := os.Stat(filepath.Join(root, bootFile)); !os.IsNotExist(err) {
+		t.Errorf("the token is still there: %v", err)
+	}
+	if c, err := readConfig(root); err == nil || c.Token != "" || len(c.Modules) != 2 {
+		t.Errorf("second time: %+v, %v", c, err)
+	}
+	writeFile(t, root, bootFile, `{"token":`)
+	if _, err := readConfig(root); err == nil {
+		t.Error("half a file is read")
+	}
+}
+
+// TestNoTokenNoService: an image without a boot segment must not serve whoever dials.
+func TestNoTokenNoService(t *testing.T) {
+	if _, err := new(guest).listen(); err == nil {
+		t.Error("listens without a token")
+	}
+}
+
+func TestAddedAlias(t *testing.T) {
+	msg := func(s ...string) []byte { return []byte(strings.Join(s, "\x00") + "\x00") }
+	for _, tt := range []struct {
+		msg  []byte
+		want string
+	}{
+		{msg("add@/devices/pci/x", "ACTION=add", "SUBSYSTEM=pci", "MODALIAS=pci:v1d2"), "pci:v1d2"},
+		{msg("remove@/devices/pci/x", "ACTION=remove", "MODALIAS=pci:v1d2"), ""},
+		{msg("add@/devices/x", "ACTION=add"), ""},
+		{nil, ""},
+		{[]byte("libudev\x00\xfe\xed\xca\xfe"), ""},
+	} {
+		if got := addedAlias(tt.msg); got != tt.want {
+			t.Errorf("%q: %q", tt.msg, got)
+		}
+	}
+}
+
+func TestSettle(t *testing.T) {
+	set, err := module.Open(t.TempDir(), "0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := newColdPlug(set, []string{"no_such_module"})
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if _, err := p.settle(ctx); wire.Classify(err).Code != wire.Code_DEADLINE {
+		t.Errorf("before cold plug: %v", err)
+	}
+	p.run(t.Context())
+	r, err := p.settle(t.Context())
+	if err != nil || len(r.Failures) != 1 || !strings.HasPrefix(r.Failures[0], "no_such_module: ") {
+		t.Errorf("%v, %v", r, err)
+	}
+}
+
+func TestPanicIsReported(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stderr := os.Stderr
+	os.Stderr = w
+	safely("test", func() { panic("defect") })
+	os.Stderr = stderr
+	w.Close()
+	var b bytes.Buffer
+	_, _ = b.ReadFrom(r)
+	r.Close()
+	if !strings.Contains(b.String(), "picolab: panic in test: defect") {
+		t.Errorf("console: %q", b.String())
+	}
+}
+
+func TestUnknownPowerAction(t *testing.T) {
+	if err := power(t.Context(), "explode"); wire.CodeOf(err) != wire.Code_INVALID {
+		t.Errorf("error %v", err)
+	}
+}
+
+// TestUevents listens to the kernel for a moment.
+func TestUevents(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := uevents(ctx, func([]byte) {}); err != nil {
+		t.Error(err)
+	}
+}
