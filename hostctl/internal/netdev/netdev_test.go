@@ -10,53 +10,23 @@ import (
 	"strings"
 	"testing"
 
-	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
+
+	"picolab/hostctl/internal/leak"
 )
 
 func TestMain(m *testing.M) {
-	warmUp()
-	before := countFDs()
-	links, err := List()
-	code := m.Run()
-	if code == 0 && err == nil {
-		code = leaks(before, len(links))
-	}
-	os.Exit(code)
-}
-
-func leaks(fds, links int) int {
-	if err := goleak.Find(); err != nil {
-		fmt.Fprintln(os.Stderr, "goroutines leaked:", err)
-		return 1
-	}
-	if after := countFDs(); after > fds {
-		fmt.Fprintf(os.Stderr, "descriptors leaked: %d before, %d after\n", fds, after)
-		return 1
-	}
-	if after, err := List(); err != nil || len(after) != links {
-		fmt.Fprintf(os.Stderr, "links leaked: %d before, now %v, %v\n", links, after, err)
-		return 1
-	}
-	return 0
-}
-
-// warmUp makes the runtime open its poller, whose descriptors stay.
-func warmUp() {
-	r, w, err := os.Pipe()
+	before, err := List()
 	if err != nil {
-		panic(err)
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
-	r.Close()
-	w.Close()
-}
-
-func countFDs() int {
-	list, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		panic(err)
-	}
-	return len(list)
+	os.Exit(leak.Run(m, func() error {
+		if after, err := List(); err != nil || len(after) != len(before) {
+			return fmt.Errorf("links before: %v, now: %v, %v", before, after, err)
+		}
+		return nil
+	}))
 }
 
 // inNamespace runs a test in a network namespace of its own, which ends with its thread.

@@ -16,8 +16,9 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
+
+	"picolab/hostctl/internal/leak"
 )
 
 const roleKey = "PICOLAB_TEST_ROLE"
@@ -26,43 +27,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(roleKey) != "" {
 		parent()
 	}
-	warmUp()
-	before := countFDs()
-	code := m.Run()
-	if code == 0 {
-		code = leaks(before)
-	}
-	os.Exit(code)
-}
-
-func leaks(before int) int {
-	if err := goleak.Find(); err != nil {
-		fmt.Fprintln(os.Stderr, "goroutines leaked:", err)
-		return 1
-	}
-	if after := countFDs(); after > before {
-		fmt.Fprintf(os.Stderr, "descriptors leaked: %d before, %d after\n", before, after)
-		return 1
-	}
-	return 0
-}
-
-func countFDs() int {
-	list, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		panic(err)
-	}
-	return len(list)
-}
-
-// warmUp makes the runtime open what stays open: its poller.
-func warmUp() {
-	r, w, err := os.Pipe()
-	if err != nil {
-		panic(err)
-	}
-	r.Close()
-	w.Close()
+	os.Exit(leak.Run(m))
 }
 
 func sh(script string) Cmd { return Cmd{Path: "sh", Args: []string{"-c", script}} }
