@@ -251,8 +251,11 @@ func (v *VM) awaitHello(ctx context.Context, since time.Time, otherBoot string) 
 	for {
 		c, hello, err := v.hail(wait, otherBoot)
 		if err == nil {
-			v.adopt(c, hello, time.Since(since))
-			return nil
+			if v.adopt(r, c, hello, time.Since(since)) {
+				return nil
+			}
+			c.Close()
+			return v.brokenBoot(r)
 		}
 		select {
 		case <-r.broken:
@@ -288,12 +291,20 @@ func (v *VM) hail(ctx context.Context, otherBoot string) (*client.Client, *wire.
 	return c, hello, nil
 }
 
-func (v *VM) adopt(c *client.Client, hello *wire.HelloReply, took time.Duration) {
+// adopt makes c the guest's agent, unless QEMU has ended meanwhile.
+func (v *VM) adopt(r *run, c *client.Client, hello *wire.HelloReply, took time.Duration) bool {
 	v.mu.Lock()
-	v.agent, v.hello, v.bootTime = c, hello, took
+	alive := v.run == r
+	if alive {
+		v.agent, v.hello, v.bootTime = c, hello, took
+	}
 	v.mu.Unlock()
+	if !alive {
+		return false
+	}
 	v.setState(StateUp)
 	v.lab.logf("guest %s is up after %v (agent %s, Linux %s)", v.spec.Name, took.Round(time.Millisecond), hello.GetVersion(), hello.GetKernel())
+	return true
 }
 
 // dropAgent closes the connection that a reboot or a resume has made useless.

@@ -167,10 +167,15 @@ func (l *Lab) turn(ctx context.Context) (release func(), err error) {
 	if l.env.Cache == "" {
 		return func() { <-l.boots }, nil
 	}
-	lock, err := flock.Wait(ctx, filepath.Join(l.env.Cache, "boot.lock"))
+	path := filepath.Join(l.env.Cache, "boot.lock")
+	lock, err := flock.Try(path)
+	if errors.Is(err, flock.ErrHeld) {
+		l.logf("waiting up to %v for another lab's boot", limit)
+		lock, err = flock.Wait(ctx, path)
+	}
 	if err != nil {
 		<-l.boots
-		return nil, infra("wait for another lab's boot (up to %v): %w", limit, err)
+		return nil, infra("wait for another lab's boot: %w", err)
 	}
 	return func() { lock.Release(); <-l.boots }, nil
 }

@@ -16,7 +16,7 @@ func consoleCmd(e *Env) *cobra.Command {
 	return &cobra.Command{
 		Use:     "console LAB/GUEST",
 		Short:   "Attach to a guest's console; Ctrl-] lets go",
-		Example: "  hostctl console lab/a\n  hostctl console lab/a < /dev/null   # what it wrote lately",
+		Example: "  hostctl console lab/a\n  hostctl console lab/a < /dev/null   # only watch",
 		Args:    cobra.ExactArgs(1),
 		RunE:    func(cmd *cobra.Command, args []string) error { return console(cmd.Context(), e, args[0]) },
 	}
