@@ -216,8 +216,8 @@ func TestNotifyOrder(t *testing.T) {
 
 func TestBounds(t *testing.T) {
 	s := New(Options{Grace: time.Hour})
-	long := strings.Repeat("x", 10*maxLine)
-	for range 3 * maxFindings {
+	long := strings.Repeat("x", 2*maxLine)
+	for range maxFindings + 100 {
 		_, _ = s.Write([]byte("Kernel panic - not syncing: " + long + "\n" + long + "\n"))
 	}
 	_ = s.Close()
