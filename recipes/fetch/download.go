@@ -72,7 +72,7 @@ func (d *download) try(ctx context.Context, part *os.File) error {
 	return d.store.keep(part, d.item.SHA256)
 }
 
-// resume hashes what an earlier try left, and puts the file offset behind it.
+// resume hashes what an earlier try left, and puts the file offset behind it. What is too long has a wrong hash.
 func (d *download) resume(part *os.File, sum hash.Hash) (int64, error) {
 	if _, err := part.Seek(0, io.SeekStart); err != nil {
 		return 0, fmt.Errorf("seek %s: %w", part.Name(), err)
@@ -80,9 +80,6 @@ func (d *download) resume(part *os.File, sum hash.Hash) (int64, error) {
 	n, err := io.Copy(sum, io.LimitReader(part, d.item.Size+1))
 	if err != nil {
 		return 0, fmt.Errorf("read %s: %w", part.Name(), err)
-	}
-	if n > d.item.Size {
-		return 0, d.restart(part, sum)
 	}
 	d.progress.set(d.item.SHA256, n)
 	return n, nil

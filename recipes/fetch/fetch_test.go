@@ -133,14 +133,28 @@ func TestFetchIsParallelAndBounded(t *testing.T) {
 
 // TestFetchResumes cuts the first answer in the middle: the second must ask for the rest only.
 func TestFetchResumes(t *testing.T) {
-	data := content(2, 100_000)
-	var ranges []string
-	url := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		ranges = append(ranges, r.Header.Get("Range"))
-		if len(ranges) == 1 {
+	t.Run("connection lost", func(t *testing.T) {
+		testResume(t, func(w http.ResponseWriter, data []byte) {
 			w.Header().Set("Content-Length", fmt.Sprint(len(data)))
 			w.Write(data[:60_000])
 			panic(http.ErrAbortHandler)
+		})
+	})
+	t.Run("proxy that hides the cut", func(t *testing.T) {
+		testResume(t, func(w http.ResponseWriter, data []byte) {
+			w.Write(data[:60_000])
+			w.(http.Flusher).Flush() // chunked: the answer looks complete
+		})
+	})
+}
+
+func testResume(t *testing.T, cut func(w http.ResponseWriter, data []byte)) {
+	data := content(2, 100_000)
+	var ranges []string
+	url := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if ranges = append(ranges, r.Header.Get("Range")); len(ranges) == 1 {
+			cut(w, data)
+			return
 		}
 		serveData(data)(w, r)
 	})
@@ -239,6 +253,9 @@ func TestFetchRefuses(t *testing.T) {
 			}
 			if left := finals(t, s); len(left) != 0 {
 				t.Errorf("stored: %v", left)
+			}
+			if _, err := os.Stat(s.part(item.SHA256)); gone != nil && err == nil {
+				t.Error("a part of what is gone was left")
 			}
 		})
 	}
