@@ -235,7 +235,11 @@ func TestKilled(t *testing.T) {
 // TestKeeperKilled: when the lab's own first process is killed, everything goes with it, and ps and down say so.
 func TestKeeperKilled(t *testing.T) {
 	w := newWorld(t)
-	w.hostctl(0, "", "up", "-q", "--name", "orphan")
+	out := filepath.Join(t.TempDir(), "evidence")
+	w.hostctl(0, "", "up", "-q", "--name", "orphan", "-o", out)
+	if log, _ := w.hostctl(0, "", "logs", "orphan/a"); !strings.Contains(log, "picolab: agent ready") {
+		t.Errorf("console %q", log)
+	}
 	pid := w.pid("orphan")
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
@@ -248,5 +252,8 @@ func TestKeeperKilled(t *testing.T) {
 	w.hostctl(0, "", "down", "orphan")
 	if _, err := os.Stat(filepath.Join(w.run, "orphan")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("folder: %v", err)
+	}
+	if argv, err := os.ReadFile(filepath.Join(out, "a", "argv.txt")); err != nil || len(argv) == 0 {
+		t.Errorf("evidence went with the lab: %v", err)
 	}
 }

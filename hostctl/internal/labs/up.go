@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"time"
 
 	"picolab/hostctl/internal/flock"
@@ -73,14 +74,8 @@ func (f folder) start(ctx context.Context, o UpOptions) (State, error) {
 	if err := os.RemoveAll(string(f)); err != nil { // a dead lab's
 		return State{}, fmt.Errorf("remove dead lab: %w", err)
 	}
-	out := o.Out
-	if out == "" {
-		out = f.path("out")
-	}
-	for _, dir := range []string{string(f), out} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return State{}, fmt.Errorf("make lab folder: %w", err)
-		}
+	if err := f.makeFolders(o.Out); err != nil {
+		return State{}, fmt.Errorf("make lab folder: %w", err)
 	}
 	log, err := os.OpenFile(f.path("lab.log"), os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600)
 	if err != nil {
@@ -94,7 +89,7 @@ func (f folder) start(ctx context.Context, o UpOptions) (State, error) {
 	defer answer.Close()
 	defer stdout.Close()
 	spec, err := o.Place.Sandbox(entryName, payload{Spec: o.Spec},
-		sandbox.Bind{Source: string(f), Target: insideState}, sandbox.Bind{Source: out, Target: place.InsideOut})
+		sandbox.Bind{Source: string(f), Target: insideState}, sandbox.Bind{Source: f.path("out"), Target: place.InsideOut})
 	if err != nil {
 		return State{}, err
 	}
@@ -103,13 +98,31 @@ func (f folder) start(ctx context.Context, o UpOptions) (State, error) {
 	if err != nil {
 		return State{}, &lab.InfraError{Err: err}
 	}
-	stdout.Close()
+	stdout.Close() // the inside holds the other copies: their end is the answer's end
 	state, err := f.await(ctx, box, answer, o.Progress)
 	if err != nil {
 		box.Kill()
 		return State{}, err
 	}
 	return state, nil
+}
+
+// makeFolders makes the lab's folder and, in it or behind a link, the one for evidence.
+func (f folder) makeFolders(out string) error {
+	if out == "" {
+		return os.MkdirAll(f.path("out"), 0o700)
+	}
+	out, err := filepath.Abs(out)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(out, 0o755); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(string(f), 0o700); err != nil {
+		return err
+	}
+	return os.Symlink(out, f.path("out"))
 }
 
 // await shows progress until the inside answers, ends, or ctx does.
