@@ -60,8 +60,9 @@ type session struct {
 	conn  *sessionConn
 	known atomic.Bool // Hello succeeded
 
-	mu      sync.Mutex // running, against calls.Wait
+	mu      sync.Mutex // running and over
 	running int
+	over    bool // no call may begin
 	calls   sync.WaitGroup
 }
 
@@ -107,7 +108,7 @@ func (s *session) around(ctx context.Context, method string, next func(context.C
 func (s *session) begin() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.conn.isClosed() {
+	if s.over {
 		return wire.Errorf(wire.Code_LOST, "connection closed")
 	}
 	if s.running == wire.MaxStreams {
@@ -118,10 +119,11 @@ func (s *session) begin() error {
 	return nil
 }
 
-// wait returns when no call runs; the connection is closed, so that none begins.
+// wait returns when no call runs; none begins any more.
 func (s *session) wait() {
-	s.mu.Lock()   // a call that is just beginning has been counted, or will see the connection closed
-	s.mu.Unlock() //nolint:staticcheck // an empty critical section is the point
+	s.mu.Lock()
+	s.over = true
+	s.mu.Unlock()
 	s.calls.Wait()
 }
 
@@ -159,15 +161,6 @@ func (c *sessionConn) Close() error {
 		err = c.GuardedConn.Close()
 	})
 	return err
-}
-
-func (c *sessionConn) isClosed() bool {
-	select {
-	case <-c.closed:
-		return true
-	default:
-		return false
-	}
 }
 
 // oneConn is a listener with a single connection.

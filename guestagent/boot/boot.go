@@ -70,7 +70,7 @@ func (g *guest) prepare() {
 func (g *guest) serve(ctx context.Context) {
 	o := guestagent.Options{
 		Token: g.conf.Token, ImageID: g.conf.Image, Started: g.started, Logf: logf,
-		Verbs: verbs.New(verbs.Env{Children: g.children, Modules: g.modules, Settle: g.plug.settle, Power: power, Cgroup: cgroupRoot}),
+		Verbs: verbs.New(verbs.Env{Children: g.children, Modules: g.modules, Settle: g.plug.settle, Power: power, Cgroup: cgroups()}),
 	}
 	ready := false
 	for ctx.Err() == nil {

@@ -53,3 +53,11 @@ func mountAll(root string) error {
 func controllers(dir string) error {
 	return os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+pids +cpu"), 0)
 }
+
+// cgroups is where commands can be confined, "" when the kernel has no cgroup2.
+func cgroups() string {
+	if _, err := os.Stat(filepath.Join(cgroupRoot, "cgroup.procs")); err != nil {
+		return ""
+	}
+	return cgroupRoot
+}

@@ -2,12 +2,14 @@ package verbs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 
 	"picolab/guestagent/wire"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // SetLink implements wire.AgentService. The first change that fails ends it; those before it stay.
@@ -87,16 +89,21 @@ func (v *Verbs) AddLink(_ context.Context, req *wire.AddLinkRequest) (*wire.Empt
 	if err != nil {
 		return nil, err
 	}
-	if v.env.Modules != nil && req.Kind == "vlan" {
-		if err := v.env.Modules.Load("8021q"); err != nil {
-			return nil, wire.Errorf(wire.Code_UNSUPPORTED, "add link %s: %w", req.Name, err)
+	err = netlink.LinkAdd(l)
+	if module, ok := kindModules[req.Kind]; ok && errors.Is(err, unix.EOPNOTSUPP) && v.env.Modules != nil {
+		if lerr := v.env.Modules.Load(module); lerr != nil {
+			return nil, wire.Errorf(wire.Code_UNSUPPORTED, "add %s link %s: %w", req.Kind, req.Name, lerr)
 		}
+		err = netlink.LinkAdd(l)
 	}
-	if err := netlink.LinkAdd(l); err != nil {
+	if err != nil {
 		return nil, fmt.Errorf("add %s link %s: %w", req.Kind, req.Name, err)
 	}
 	return &wire.Empty{}, nil
 }
+
+// kindModules are the modules of link kinds: the kernel would ask a modprobe for them that a guest does not have.
+var kindModules = map[string]string{"vlan": "8021q", "veth": "veth", "bridge": "bridge", "dummy": "dummy"}
 
 func newLink(req *wire.AddLinkRequest) (netlink.Link, error) {
 	a := netlink.NewLinkAttrs()
