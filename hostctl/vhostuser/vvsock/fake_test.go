@@ -24,9 +24,11 @@ type fakeGuest struct {
 	mem            *frontend.Memory
 	rx, tx         *frontend.Ring
 	rxKick, txKick int
+	rxCall         int
 	buffers        map[uint16]int // offset of the RX buffer behind a head
 	txRoom         int            // where packets are put
 	txBase         int
+	usedUp         []int // RX buffers to post again, by the benchmark
 }
 
 // newDevice serves a device until the test ends.
@@ -81,7 +83,7 @@ func guestIn(t testing.TB, d *Device, mem *frontend.Memory) *fakeGuest {
 }
 
 func (g *fakeGuest) start(base uint16) {
-	g.rxKick, _ = g.Start(0, g.rx, base)
+	g.rxKick, g.rxCall = g.Start(0, g.rx, base)
 	g.txKick, _ = g.Start(1, g.tx, base)
 }
 

@@ -62,7 +62,7 @@ func TestHybrid(t *testing.T) {
 }
 
 func TestHybridRefusals(t *testing.T) {
-	g := newFakeGuest(t, nil)
+	g := newFakeGuest(t, func(c *Config) { c.HandshakeTimeout = time.Hour })
 	for _, line := range []string{"GET / HTTP/1.0\n", "CONNECT x\n", "CONNECT 4294967296\n", "\n", strings.Repeat("A", 1000),
 		"CONNECT " + strings.Repeat("0", 100), "CON"} {
 		c := connectUDS(t, g.dev)
