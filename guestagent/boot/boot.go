@@ -32,11 +32,12 @@ type guest struct {
 	modules  *module.Set
 	children *child.Reaper
 	plug     *coldPlug
+	cgroups  func() string // mounted when first asked for: it takes a while that nobody should wait for at boot
 }
 
 // Main is PID 1. It does not return unless ctx ends, which nothing but a test brings about.
 func Main(ctx context.Context, started time.Time) {
-	g := &guest{started: started, children: new(child.Reaper)}
+	g := &guest{started: started, children: new(child.Reaper), cgroups: sync.OnceValue(mountCgroups)}
 	g.prepare()
 	var work sync.WaitGroup
 	defer work.Wait()
@@ -70,7 +71,7 @@ func (g *guest) prepare() {
 func (g *guest) serve(ctx context.Context) {
 	o := guestagent.Options{
 		Token: g.conf.Token, ImageID: g.conf.Image, Started: g.started, Logf: logf,
-		Verbs: verbs.New(verbs.Env{Children: g.children, Modules: g.modules, Settle: g.plug.settle, Power: power, Cgroup: cgroups()}),
+		Verbs: verbs.New(verbs.Env{Children: g.children, Modules: g.modules, Settle: g.plug.settle, Power: power, Cgroup: g.cgroups}),
 	}
 	ready := false
 	for ctx.Err() == nil {

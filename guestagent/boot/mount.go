@@ -28,7 +28,6 @@ var mounts = []mountPoint{
 	{"tmpfs", "dev/shm", "tmpfs", unix.MS_NOSUID | unix.MS_NODEV, "mode=1777"},
 	{"tmpfs", "run", "tmpfs", unix.MS_NOSUID | unix.MS_NODEV, "mode=0755"},
 	{"tmpfs", "tmp", "tmpfs", unix.MS_NOSUID | unix.MS_NODEV, "mode=1777,size=90%"},
-	{"cgroup2", "sys/fs/cgroup", "cgroup2", safe, ""},
 }
 
 // mountAll makes the usual file systems; all that can be mounted are, whatever fails.
@@ -45,19 +44,16 @@ func mountAll(root string) error {
 			errs = append(errs, fmt.Errorf("%s: %w", target, err))
 		}
 	}
-	return errors.Join(append(errs, controllers(filepath.Join(root, "sys/fs/cgroup")))...)
+	return errors.Join(errs...)
 }
 
-// controllers lets groups of commands be bounded: a fork bomb gets a share of the CPU and so many tasks, the agent the
-// rest.
-func controllers(dir string) error {
-	return os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+pids +cpu"), 0)
-}
-
-// cgroups is where commands can be confined, "" when the kernel has no cgroup2.
-func cgroups() string {
-	if _, err := os.Stat(filepath.Join(cgroupRoot, "cgroup.procs")); err != nil {
+// mountCgroups makes it possible to bound commands: a fork bomb gets so many tasks and a share of the CPU, the agent the
+// rest. It is "" when the kernel has no cgroup2.
+func mountCgroups() string {
+	if err := unix.Mount("cgroup2", cgroupRoot, "cgroup2", safe, ""); err != nil {
+		logf("mount %s: %v", cgroupRoot, err)
 		return ""
 	}
+	check("cgroup", os.WriteFile(filepath.Join(cgroupRoot, "cgroup.subtree_control"), []byte("+pids +cpu"), 0))
 	return cgroupRoot
 }

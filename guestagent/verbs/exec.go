@@ -128,8 +128,10 @@ func (c *command) spawn(env Env, p *pipes) error {
 		Dir: c.start.Dir, Env: slices.Concat(os.Environ(), c.start.Env), Files: p.childFDs(),
 		Sys: &syscall.SysProcAttr{Setpgid: true},
 	}
-	if c.group, err = newCgroup(env.Cgroup); err != nil {
-		return err
+	if env.Cgroup != nil {
+		if c.group, err = newCgroup(env.Cgroup()); err != nil {
+			return err
+		}
 	}
 	c.group.confine(attr.Sys)
 	c.proc, err = env.Children.Start(path, c.start.Argv, attr)

@@ -20,7 +20,9 @@ import (
 type Env struct {
 	Children *child.Reaper // nil: children are waited for one by one
 	Modules  *module.Set   // nil: no modules can be loaded
-	Cgroup   string        // folder of a cgroup2 hierarchy commands may be confined in; "" = none
+	// Cgroup is the folder of a cgroup2 hierarchy that commands may be confined in, "" where there is none. It is asked
+	// before each command; nil: none.
+	Cgroup func() string
 	// Settle waits for cold plug; nil: there is none.
 	Settle func(context.Context) (*wire.SettleReply, error)
 	// Power carries out a power action; nil: refused.

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
+	"sync"
 )
 
 // A datagram is a header of 32 bytes, all big endian, and content:
@@ -28,7 +29,8 @@ const (
 	kindFinAck
 )
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+// castagnoli is made on first use, not in every start of an agent.
+var castagnoli = sync.OnceValue(func() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) })
 
 var (
 	errNotDatagram = errors.New("not a datagram of ours")
@@ -50,7 +52,7 @@ func (d *datagram) appendHeader(b []byte) []byte {
 	b = binary.BigEndian.AppendUint64(b, d.serial)
 	b = binary.BigEndian.AppendUint64(b, d.offset)
 	b = binary.BigEndian.AppendUint32(b, uint32(len(d.content)))
-	return binary.BigEndian.AppendUint32(b, crc32.Checksum(d.content, castagnoli))
+	return binary.BigEndian.AppendUint32(b, crc32.Checksum(d.content, castagnoli()))
 }
 
 func (d *datagram) append(b []byte) []byte { return append(d.appendHeader(b), d.content...) }
@@ -67,7 +69,7 @@ func decode(b []byte) (datagram, error) {
 	if uint64(binary.BigEndian.Uint32(b[24:])) != uint64(len(d.content)) {
 		return d, errNotDatagram
 	}
-	if crc32.Checksum(d.content, castagnoli) != binary.BigEndian.Uint32(b[28:]) {
+	if crc32.Checksum(d.content, castagnoli()) != binary.BigEndian.Uint32(b[28:]) {
 		return d, errChecksum
 	}
 	return d, nil
