@@ -51,8 +51,12 @@ func (l *Lab) up(ctx context.Context) error {
 	return nil
 }
 
-// chooseAccel settles "auto": KVM only where a guest was seen to run under it.
+// chooseAccel settles "auto": KVM only where a guest was seen to run under it. A machine that is emulated itself counts as
+// one level of nesting unless the spec knows better.
 func (l *Lab) chooseAccel(ctx context.Context) error {
+	if l.spec.Nesting == 0 {
+		l.spec.Nesting, _ = probe.NestingLevel()
+	}
 	if _, err := exec.LookPath("qemu-system-x86_64"); err != nil && len(l.spec.Guests) > 0 {
 		return infra("find QEMU in the host image (is it built from a recipe with QEMU?): %w", err)
 	}

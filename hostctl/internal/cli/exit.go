@@ -58,11 +58,3 @@ func exitCode(ctx context.Context, err error) int {
 	}
 	return exitInfra
 }
-
-// message is what to tell the user of err.
-func message(err error) string {
-	if err == nil {
-		return ""
-	}
-	return err.Error()
-}

@@ -37,8 +37,8 @@ func Main(ctx context.Context, env Env) int {
 	cmd := rootCmd(&env)
 	err := cmd.ExecuteContext(ctx)
 	code := exitCode(ctx, err)
-	if text := message(err); text != "" {
-		fmt.Fprintln(env.Stderr, "hostctl: "+text)
+	if err != nil && err.Error() != "" { // exec passes a code on without words
+		fmt.Fprintln(env.Stderr, "hostctl: "+err.Error())
 	}
 	return code
 }

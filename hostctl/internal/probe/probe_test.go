@@ -102,3 +102,19 @@ func TestFirstValue(t *testing.T) {
 		t.Errorf("MemTotal is %d bytes", meminfoBytes("MemTotal"))
 	}
 }
+
+func TestNesting(t *testing.T) {
+	for _, tt := range []struct {
+		model, flags string
+		want         int
+	}{
+		{"AMD EPYC", "fpu hypervisor sse", 0},
+		{"Intel(R) Core(TM)", "fpu sse", 0},
+		{"QEMU TCG CPU version 2.5+", "fpu hypervisor", 1},
+		{"QEMU Virtual CPU version 2.5+", "fpu hypervisor", 1},
+	} {
+		if got, evidence := nesting(tt.model, tt.flags, "x"); got != tt.want || evidence == "" {
+			t.Errorf("%s: level %d, %q", tt.model, got, evidence)
+		}
+	}
+}
