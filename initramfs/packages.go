@@ -4,7 +4,10 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"runtime"
 	"strings"
+
+	"golang.org/x/sync/errgroup"
 
 	"picolab/initramfs/deb"
 	"picolab/initramfs/tree"
@@ -18,7 +21,8 @@ type unpacked struct {
 	packages     []Package
 }
 
-// unpack reads every package of l. Two packages that want one path for different contents are an error, as dpkg has it.
+// unpack reads every package of l, as many at a time as there are CPUs. Two packages that want one path for different
+// contents are an error, as dpkg has it.
 func unpack(ctx context.Context, l *lock.Lock, opt Options) (*unpacked, error) {
 	cache, err := deb.OpenCache(filepath.Join(opt.Derived, "packages"))
 	if err != nil {
@@ -28,18 +32,36 @@ func unpack(ctx context.Context, l *lock.Lock, opt Options) (*unpacked, error) {
 	if opt.Progress != nil {
 		opt.Progress(fmt.Sprintf("reading %d packages", len(l.Packages)))
 	}
-	for _, p := range l.Packages {
+	trees := make([]*tree.Tree, len(l.Packages))
+	u.packages = make([]Package, len(l.Packages))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for i, p := range l.Packages {
+		g.Go(func() error {
+			trees[i] = tree.New()
+			control, err := unpackOne(ctx, cache, opt.Store, p, trees[i])
+			u.packages[i] = Package{p, control}
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	return u, u.merge(trees)
+}
+
+// merge joins the packages' trees in the lock's order, so that a conflict always names the same two.
+func (u *unpacked) merge(trees []*tree.Tree) error {
+	for i, t := range trees {
 		into := u.root
-		if p.Role == lock.RoleKernel {
+		if u.packages[i].Role == lock.RoleKernel {
 			into = u.kernel
 		}
-		control, err := unpackOne(ctx, cache, opt.Store, p, into)
-		if err != nil {
-			return nil, err
+		if err := into.Merge(t); err != nil {
+			return fmt.Errorf("package %s %s: %w", u.packages[i].Name, u.packages[i].Version, err)
 		}
-		u.packages = append(u.packages, Package{p, control})
 	}
-	return u, nil
+	return nil
 }
 
 func unpackOne(ctx context.Context, cache *deb.Cache, store *fetch.Store, p lock.Package, into *tree.Tree) (deb.Control, error) {
