@@ -33,12 +33,11 @@ type Ring struct {
 	features              uint64 // as accepted when the ring started
 	kick                  int
 
-	mu       sync.Mutex // held while the queue is worked
-	queue    virtq.Queue
-	err      error // why the queue cannot be worked any more
-	call     int   // guarded by mu, like errfd
-	errfd    int
-	stopping atomic.Bool
+	mu    sync.Mutex // held while the queue is worked
+	queue virtq.Queue
+	err   error // why the queue cannot be worked any more
+	call  int   // guarded by mu, like errfd
+	errfd int
 }
 
 func newRing(c *conn, index int) *Ring {
@@ -88,9 +87,11 @@ func (r *Ring) check(err error) {
 	case err == nil:
 	case errors.Is(err, guestmem.ErrFault):
 		r.fail(err)
+		r.signal(r.errfd)
 		r.conn.drop(fmt.Errorf("vring %d: %w", r.index, err))
 	case errors.Is(err, virtq.ErrBroken):
 		r.fail(err)
+		r.signal(r.errfd)
 	}
 }
 
@@ -98,46 +99,45 @@ func (r *Ring) check(err error) {
 func (r *Ring) fail(err error) {
 	r.err = err
 	r.conn.logf("vring %d: %v", r.index, err)
-	r.signal(r.errfd)
 }
 
-// signal adds 1 to an eventfd of the front-end. Nothing to do about errors: it is the front-end's.
+// signal adds 1 to an eventfd of the front-end. It may hang, so only Do may use it: see lock. Nothing to do about errors: the
+// descriptor is the front-end's.
 func (r *Ring) signal(fd int) {
-	if fd < 0 || r.stopping.Load() {
-		return
+	if fd >= 0 {
+		one := [8]byte{1}
+		_, _ = unix.Write(fd, one[:])
 	}
-	one := [8]byte{1}
-	_, _ = unix.Write(fd, one[:])
 }
 
-// lock takes mu even from a Do that hangs: a front-end can make our write to a blocking call descriptor wait for ever by
-// filling its counter. Reading the descriptor lets the write go on.
+// lock takes mu even from a Do that hangs: a front-end can make our write to a blocking descriptor wait for ever by filling
+// its counter. Reading the descriptor lets the write go on.
 func (r *Ring) lock() {
-	r.stopping.Store(true)
-	defer r.stopping.Store(false)
 	var locked atomic.Bool
 	done := make(chan struct{})
 	t := time.AfterFunc(stallLimit, func() {
 		defer close(done)
 		for ; !locked.Load(); time.Sleep(stallLimit / 10) {
-			r.unstall()
+			unstall(r.call)
+			unstall(r.errfd)
 		}
 	})
 	r.mu.Lock()
 	locked.Store(true)
 	if !t.Stop() {
-		<-done
+		<-done // it reads the descriptors, which the caller may be about to change
 	}
 }
 
-// unstall runs while the caller of lock waits, which is the only one to change the descriptors.
-func (r *Ring) unstall() {
-	var buf [8]byte
-	for _, fd := range [...]int{r.call, r.errfd} {
-		if fd >= 0 {
-			_, _ = unix.Preadv2(fd, [][]byte{buf[:]}, -1, unix.RWF_NOWAIT)
-		}
+// unstall empties an eventfd that is full. One that is not full has no writer waiting, and what is in it is a call that the
+// guest has yet to see.
+func unstall(fd int) {
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
+	if _, err := unix.Poll(fds, 0); fd < 0 || err != nil || fds[0].Revents&unix.POLLOUT != 0 {
+		return
 	}
+	var buf [8]byte
+	_, _ = unix.Preadv2(fd, [][]byte{buf[:]}, -1, unix.RWF_NOWAIT)
 }
 
 // ready reports whether everything is there that the ring needs.

@@ -271,6 +271,29 @@ func TestStalledCall(t *testing.T) {
 	}
 }
 
+// TestSlowDo makes the front-end wait for a Do that takes long; the call it has not seen yet must still be there.
+func TestSlowDo(t *testing.T) {
+	dev := newEchoDevice()
+	s := newSession(t, startServer(t, dev))
+	s.echo(t, "leaves a call behind")
+	dev.mu.Lock()
+	r := dev.rings[0].ring
+	dev.mu.Unlock()
+	inside := make(chan struct{})
+	go func() {
+		_ = r.Do(func(virtq.Queue) error {
+			close(inside)
+			time.Sleep(3 * stallLimit)
+			return nil
+		})
+	}()
+	<-inside
+	s.Do(14, frontend.U64(0), s.call) // has to wait for the Do
+	if !frontend.Called(s.call) {
+		t.Error("the call is lost")
+	}
+}
+
 // TestFailedStart: a device that refuses, and addresses that lead nowhere.
 func TestFailedStart(t *testing.T) {
 	dev := newEchoDevice()

@@ -11,5 +11,8 @@
 //
 // A Queue is not safe for use by several goroutines at a time.
 //
+// Guest memory is written in few places, which is where dirty page logging belongs: Chain.Write and whoever fills
+// WriteSegments, Push, publish and EnableKick of the split ring.
+//
 // Sources: virtio 1.2 sections 2.6 to 2.8; the CVEs named in the tests.
 package virtq
