@@ -188,8 +188,6 @@ func (c *command) receive(m *wire.ExecInput) error {
 		return c.endInput()
 	case *wire.ExecInput_Ack:
 		return c.credit.Give(k.Ack)
-	case *wire.ExecInput_Signal:
-		return unix.Kill(-c.proc.Pid, syscall.Signal(k.Signal))
 	}
 	return unexpected("exec")
 }

@@ -586,7 +586,6 @@ type ExecInput struct {
 	//	*ExecInput_Stdin
 	//	*ExecInput_StdinEof
 	//	*ExecInput_Ack
-	//	*ExecInput_Signal
 	Kind          isExecInput_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -665,15 +664,6 @@ func (x *ExecInput) GetAck() *Ack {
 	return nil
 }
 
-func (x *ExecInput) GetSignal() int32 {
-	if x != nil {
-		if x, ok := x.Kind.(*ExecInput_Signal); ok {
-			return x.Signal
-		}
-	}
-	return 0
-}
-
 type isExecInput_Kind interface {
 	isExecInput_Kind()
 }
@@ -694,10 +684,6 @@ type ExecInput_Ack struct {
 	Ack *Ack `protobuf:"bytes,4,opt,name=ack,proto3,oneof"` // of ExecOutput data messages
 }
 
-type ExecInput_Signal struct {
-	Signal int32 `protobuf:"varint,5,opt,name=signal,proto3,oneof"` // sent to the process group
-}
-
 func (*ExecInput_Start) isExecInput_Kind() {}
 
 func (*ExecInput_Stdin) isExecInput_Kind() {}
@@ -705,8 +691,6 @@ func (*ExecInput_Stdin) isExecInput_Kind() {}
 func (*ExecInput_StdinEof) isExecInput_Kind() {}
 
 func (*ExecInput_Ack) isExecInput_Kind() {}
-
-func (*ExecInput_Signal) isExecInput_Kind() {}
 
 type ExecStart struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -4882,13 +4866,12 @@ const file_agent_proto_rawDesc = "" +
 	"\x06loaded\x18\x01 \x03(\tR\x06loaded\x12\x1a\n" +
 	"\bfailures\x18\x02 \x03(\tR\bfailures\"!\n" +
 	"\x03Ack\x12\x1a\n" +
-	"\bmessages\x18\x01 \x01(\rR\bmessages\"\xc4\x01\n" +
+	"\bmessages\x18\x01 \x01(\rR\bmessages\"\xaa\x01\n" +
 	"\tExecInput\x123\n" +
 	"\x05start\x18\x01 \x01(\v2\x1b.picolab.agent.v1.ExecStartH\x00R\x05start\x12\x16\n" +
 	"\x05stdin\x18\x02 \x01(\fH\x00R\x05stdin\x12\x1d\n" +
 	"\tstdin_eof\x18\x03 \x01(\bH\x00R\bstdinEof\x12)\n" +
-	"\x03ack\x18\x04 \x01(\v2\x15.picolab.agent.v1.AckH\x00R\x03ack\x12\x18\n" +
-	"\x06signal\x18\x05 \x01(\x05H\x00R\x06signalB\x06\n" +
+	"\x03ack\x18\x04 \x01(\v2\x15.picolab.agent.v1.AckH\x00R\x03ackB\x06\n" +
 	"\x04kind\"\x8e\x01\n" +
 	"\tExecStart\x12\x12\n" +
 	"\x04argv\x18\x01 \x03(\tR\x04argv\x12\x10\n" +
@@ -5466,7 +5449,6 @@ func file_agent_proto_init() {
 		(*ExecInput_Stdin)(nil),
 		(*ExecInput_StdinEof)(nil),
 		(*ExecInput_Ack)(nil),
-		(*ExecInput_Signal)(nil),
 	}
 	file_agent_proto_msgTypes[11].OneofWrappers = []any{
 		(*ExecOutput_Stdout)(nil),
