@@ -147,7 +147,7 @@ func TestDrops(t *testing.T) {
 		{"version 0", make([]byte, 12), nil},
 		{"a reply", frontend.Encode(3, 4, nil), nil},
 		{"endless payload", append(frontend.Encode(8, 0, nil)[:8], 0xff, 0xff, 0xff, 0xff), nil},
-		{"CVE-2022-0669: nine descriptors", frontend.Encode(3, 0, nil), nine},
+		{"CVE-2022-0669: nine descriptors", frontend.Encode(3, frontend.NeedReply, nil), nine},
 		{"half a header, with a descriptor", frontend.Encode(3, 0, nil)[:5], nine[:1]},
 		{"half a payload, with a descriptor", frontend.Encode(12, 0, frontend.U64(0))[:15], nine[:1]},
 	}
