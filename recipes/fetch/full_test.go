@@ -106,8 +106,8 @@ func runStage(encoded string) int {
 	return 0
 }
 
-// TestKilled kills a fetching process at growing points: nothing has its final name, and another process that waits for
-// the same file goes on from what was there.
+// TestKilled kills a fetching process at growing points: nothing has its final name, and the next one goes on from what
+// was there.
 func TestKilled(t *testing.T) {
 	data := content(11, 1<<20)
 	url := serve(t, func(w http.ResponseWriter, r *http.Request) { serveData(data)(slowly{w}, r) })
@@ -117,7 +117,7 @@ func TestKilled(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Duration(30+20*i) * time.Millisecond)
+		awaitPart(t, s.part(item.SHA256), int64(1+i*100_000))
 		if err := cmd.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}
@@ -126,15 +126,23 @@ func TestKilled(t *testing.T) {
 			t.Fatalf("after kill %d: %v", i, left)
 		}
 	}
-	if info, err := os.Stat(s.part(item.SHA256)); err != nil || info.Size() == 0 {
-		t.Fatalf("the kills left nothing to resume: %v", err)
-	}
 	if err := s.Fetch(context.Background(), []Item{item}, Options{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Verify(context.Background(), item.SHA256); err != nil {
 		t.Error(err)
 	}
+}
+
+// awaitPart waits until a part has so many bytes.
+func awaitPart(t *testing.T, path string, size int64) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		if info, err := os.Stat(path); err == nil && info.Size() >= size {
+			return
+		}
+	}
+	t.Fatalf("%s did not grow to %d bytes", path, size)
 }
 
 // slowly sends about 1 MB/s.

@@ -94,6 +94,11 @@ func TestReadRefuses(t *testing.T) {
 		"odd source":           {`"source": "glibc"`, `"source": "g libc"`, "source"},
 		"odd role":             {`"role": "kernel"`, `"role": "boss"`, "role"},
 		"foreign architecture": {`"architecture": "amd64",` + "\n   \"suite\"", `"architecture": "arm64",` + "\n   \"suite\"", "architecture"},
+		"no keyrings":          {"[\n  \"" + digestB + "\"\n ]", "[]", "no suites or no keyrings"},
+		"odd index digest":     {`"inrelease_sha256": "a`, `"inrelease_sha256": "x`, "inrelease_sha256"},
+		"odd suite mirror":     {`"path": "debian-security"`, `"mirror": "file:///"`, "is not an http or https URL"},
+		"odd deb digest":       {`"sha256": "a`, `"sha256": "x`, "sha256"},
+		"epoch not a number":   {"1789199741", `"x"`, "line 6"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bad := strings.Replace(text, c.old, c.new, 1)
