@@ -28,17 +28,20 @@ func (v *Verbs) Links(context.Context, *wire.Empty) (*wire.LinkList, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list links: %w", err)
 	}
-	list, names := new(wire.LinkList), map[int]string{}
-	for _, m := range msgs {
-		l, err := decodeLink(m)
-		if err != nil {
+	links, names := make([]*link, len(msgs)), make(map[int]string)
+	for i, m := range msgs {
+		if links[i], err = decodeLink(m); err != nil {
 			return nil, err
 		}
+		names[links[i].attrs.Index] = links[i].attrs.Name
+	}
+	list := new(wire.LinkList)
+	for _, l := range links {
+		l.wire.Master = names[l.attrs.MasterIndex]
+		if l.attrs.NetNsID < 0 { // else the parent is in another namespace, where numbers mean other links
+			l.wire.Parent = names[l.attrs.ParentIndex]
+		}
 		list.Links = append(list.Links, l.wire)
-		names[int(l.wire.Index)] = l.wire.Name
-		defer func() { // when all names are known
-			l.wire.Parent, l.wire.Master = names[l.attrs.ParentIndex], names[l.attrs.MasterIndex]
-		}()
 	}
 	if err := addAddresses(list); err != nil {
 		return nil, err
