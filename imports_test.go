@@ -113,9 +113,9 @@ var callers = map[string]string{
 	"log.Fatalf":   "",
 	"log.Fatalln":  "",
 	// Child processes: one place on the lab's side, one in the agent, and the
-	// builder's runs of the go command and of itself.
+	// builder's runs of the go command, of itself, and of grub-mkimage.
 	"exec.Command":        "hostctl/internal/proc initramfs/bb images/internal/cli",
-	"exec.CommandContext": "hostctl/internal/proc initramfs/bb images/internal/cli",
+	"exec.CommandContext": "hostctl/internal/proc initramfs/bb images/disk images/internal/cli",
 	"os.StartProcess":     "",
 	"syscall.ForkExec":    "guestagent/internal/child",
 }

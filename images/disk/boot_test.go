@@ -3,28 +3,30 @@ package disk
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"crypto/sha256"
-
 	"picolab/images/manifest"
+	"picolab/initramfs/cpio"
+	"picolab/initramfs/tree"
 )
 
 // bootTime is how long a guest may take from power on to its agent under TCG on a loaded machine.
-const bootTime = 3 * time.Minute
+const bootTime = 5 * time.Minute
 
 // ready is what the agent writes to the console when it can be called.
 const ready = "picolab: agent ready"
 
 // built returns the built images, the guest's with choices that show the kernel's messages.
-func built(t testing.TB) (guest, host *manifest.Manifest) {
+func built(t *testing.T) (guest, host *manifest.Manifest) {
 	t.Helper()
 	dir := os.Getenv("PICOLAB_IMAGES")
 	if dir == "" {
@@ -34,15 +36,19 @@ func built(t testing.TB) (guest, host *manifest.Manifest) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	dir, err = filepath.Abs(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if guest, err = manifest.Read(filepath.Join(dir, "guest")); err != nil {
 		t.Fatal(err)
 	}
 	guest.Menu = []manifest.Choice{{Title: "with the kernel's messages", CommandLine: []string{"ignore_loglevel"}}}
-	return guest, host
+	return withToken(t, guest), host
 }
 
 // writeDisk makes a disk and returns its path.
-func writeDisk(t testing.TB, m, host *manifest.Manifest, l Layout, f Format) string {
+func writeDisk(t *testing.T, m, host *manifest.Manifest, l Layout, f Format) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "disk."+string(f))
 	if _, err := Write(t.Context(), Options{Image: m, Loaders: host.Root(), Output: path, Layout: l, Format: f}); err != nil {
@@ -181,35 +187,62 @@ func TestTamperedKernel(t *testing.T) {
 	}
 }
 
-// tampered copies an image, with another byte in text of its kernel that does not run.
+// tampered is the image with another bit in text of its kernel that does not run.
 func tampered(t *testing.T, m *manifest.Manifest) *manifest.Manifest {
-	dir := t.TempDir()
-	for i, f := range m.Files {
-		data, err := os.ReadFile(filepath.Join(m.Dir(), f.Name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if f.Role == manifest.RoleKernel {
-			at := bytes.Index(data, []byte("Use a boot loader"))
-			if at < 0 {
-				at = 0x40 // the rest of the DOS header's stub
-			}
-			data[at] ^= 0x20
-			sum := sha256.Sum256(data)
-			m.Files[i].SHA256 = hex.EncodeToString(sum[:])
-		}
-		if err := os.WriteFile(filepath.Join(dir, f.Name), data, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := os.WriteFile(filepath.Join(dir, manifest.Name), m.Encode(), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	m, err := manifest.Read(dir)
+	kernel, err := os.ReadFile(m.Kernel())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return m
+	at := bytes.Index(kernel, []byte("boot loader"))
+	if at < 0 {
+		t.Fatal("the kernel's stub has no text")
+	}
+	kernel[at] ^= 0x20
+	return variant(t, m, manifest.File{Name: filepath.Base(m.Kernel()), Role: manifest.RoleKernel}, kernel)
+}
+
+// withToken is the image with what a lab appends to it: without, the agent serves nobody.
+func withToken(t *testing.T, m *manifest.Manifest) *manifest.Manifest {
+	files := tree.New()
+	if err := files.Put("etc/picolab/boot.json", tree.Regular(0o600, tree.Bytes([]byte(`{"token":"`+strings.Repeat("5a", 16)+`"}`)))); err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if err := cpio.Segment(&b, files, m.Epoch, cpio.None); err != nil {
+		t.Fatal(err)
+	}
+	return variant(t, m, manifest.File{Name: "boot.cpio", Role: manifest.RoleSegment}, b.Bytes())
+}
+
+// variant is a copy of an image with one file replaced or added.
+func variant(t *testing.T, m *manifest.Manifest, f manifest.File, data []byte) *manifest.Manifest {
+	t.Helper()
+	dir := t.TempDir()
+	sum := sha256.Sum256(data)
+	f.Size, f.SHA256 = int64(len(data)), hex.EncodeToString(sum[:])
+	c := *m
+	c.Files = nil
+	for _, old := range m.Files {
+		if old.Name == f.Name {
+			old = f
+		} else if err := os.Symlink(filepath.Join(m.Dir(), old.Name), filepath.Join(dir, old.Name)); err != nil {
+			t.Fatal(err)
+		}
+		c.Files = append(c.Files, old)
+	}
+	if !slices.Contains(c.Files, f) {
+		c.Files = append(c.Files, f)
+	}
+	for name, content := range map[string][]byte{f.Name: data, manifest.Name: c.Encode()} {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	v, err := manifest.Read(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
 }
 
 // tail is the end of a console's text.

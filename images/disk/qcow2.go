@@ -34,6 +34,11 @@ func writeQCOW2(ctx context.Context, w *os.File, disk *io.SectionReader) error {
 		return err
 	}
 	q.place()
+	return q.write(ctx, w, disk)
+}
+
+// write writes every part.
+func (q *qcow) write(ctx context.Context, w *os.File, disk *io.SectionReader) error {
 	for _, part := range []struct {
 		at   int64
 		data []byte
@@ -56,15 +61,19 @@ func (q *qcow) scan(ctx context.Context, disk *io.SectionReader) error {
 		if err != nil {
 			return err
 		}
-		if bytes.Equal(got, zero[:len(got)]) {
-			continue
-		}
-		q.data = append(q.data, n)
-		if t := n / qcowEntries; len(q.tables) == 0 || q.tables[len(q.tables)-1] != t {
-			q.tables = append(q.tables, t)
+		if !bytes.Equal(got, zero[:len(got)]) {
+			q.add(n)
 		}
 	}
 	return nil
+}
+
+// add takes cluster n of the disk in; they come in ascending order.
+func (q *qcow) add(n int64) {
+	q.data = append(q.data, n)
+	if t := n / qcowEntries; len(q.tables) == 0 || q.tables[len(q.tables)-1] != t {
+		q.tables = append(q.tables, t)
+	}
 }
 
 func readCluster(disk *io.SectionReader, n int64, buf []byte) ([]byte, error) {
