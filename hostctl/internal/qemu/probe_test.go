@@ -114,3 +114,17 @@ func TestParseVersion(t *testing.T) {
 		t.Error("AtLeast")
 	}
 }
+
+// A KVM that gives up leaves QEMU paused, not ended; its message ends the wait.
+func TestProbeStopsAtInternalError(t *testing.T) {
+	stopped := false
+	o := &probeOutput{stop: func() { stopped = true }}
+	for _, part := range []string{"warning: x\nKVM int", "ernal error. Suberror: 1\nRAX=00000000e000004c"} {
+		_, _ = o.Write([]byte(part))
+	}
+	o.guest.WriteString("RP")
+	ok, evidence := o.verdict("kvm", nil, time.Second)
+	if ok || !stopped || !strings.Contains(evidence, `wrote "RP"`) || !strings.Contains(evidence, "KVM internal error. Suberror: 1") {
+		t.Error(ok, stopped, evidence)
+	}
+}
