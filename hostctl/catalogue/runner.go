@@ -92,10 +92,20 @@ func (r *Runner) missing(in Instance) (verdict report.Verdict, reason string) {
 			return report.Error, fmt.Sprintf("needs %s, which nothing probes", need)
 		}
 		if !fact.OK {
-			return report.Skip, fmt.Sprintf("needs %s: %s", need, fact.Evidence)
+			return report.Skip, unmet(need, fact)
 		}
 	}
 	return "", ""
+}
+
+// unmet is a SKIP's reason: what is missing, how that was found out, and what
+// would help.
+func unmet(need string, fact report.Fact) string {
+	text := fmt.Sprintf("needs %s: %s", need, fact.Evidence)
+	if fact.Remedy != "" {
+		text += " (" + fact.Remedy + ")"
+	}
+	return text
 }
 
 // session is a group's labs, one after the other.

@@ -234,8 +234,8 @@ DEGRADED s.degraded
          3% lost
 XFAIL    s.xfail
          bug 1: x
-SKIP     s.skip
-         needs root.tap: open /dev/net/tun: no such file
+SKIP     needs root.tap: open /dev/net/tun: no such file
+         s.skip
 excluded s.ping, 1 combinations: no vhost
 
 slowest:

@@ -56,18 +56,42 @@ func Colored(v Verdict, text string, color bool) string {
 	return "\x1b[" + code + "m" + text + "\x1b[0m"
 }
 
-// reasons lists what is not a PASS, the worst first; equal reasons of SKIPs are
-// said once.
+// reasons lists what is not a PASS, the worst first.
 func (p *printer) reasons(o *Outcome) {
 	rest := slices.Clone(withMissing(o))
 	rest = slices.DeleteFunc(rest, func(r Result) bool { return r.Result == Pass })
 	slices.SortStableFunc(rest, func(a, b Result) int { return cmp.Compare(b.Result.rank(), a.Result.rank()) })
+	var skips []Result
 	for i := range rest {
+		if rest[i].Result == Skip {
+			skips = append(skips, rest[i])
+			continue
+		}
 		p.reason(&rest[i])
 	}
+	p.skips(skips)
 	p.excluded(o.Run.Excluded)
 	if len(rest) > 0 || len(o.Run.Excluded) > 0 {
 		p.printf("\n")
+	}
+}
+
+// skips says each reason once, with the instances it holds for: a machine that
+// lacks one thing skips many.
+func (p *printer) skips(all []Result) {
+	var reasons []string
+	for _, r := range all {
+		if !slices.Contains(reasons, r.Reason) {
+			reasons = append(reasons, r.Reason)
+		}
+	}
+	for _, reason := range reasons {
+		p.printf("%s %s\n", p.verdict(Skip), reason)
+		for _, r := range all {
+			if r.Reason == reason {
+				p.printf("         %s\n", r.Instance)
+			}
+		}
 	}
 }
 
