@@ -255,12 +255,12 @@ func checkCapture(t *testing.T, path string) {
 func TestInsideSilentGuest(t *testing.T) {
 	onlyInside(t)
 	defer func(s scaling) { table[WaitHello] = s }(table[WaitHello])
-	table[WaitHello] = scaling{base: 1200 * time.Millisecond}
+	table[WaitHello] = scaling{base: 2 * time.Second}
 	s := one()
 	s.Guests[0].Image = fakeImage(t, fakeInit("my agent is on holiday\n", false))
 	_, err := Up(t.Context(), s, testEnv(t))
 	var guest *GuestError
-	if !errors.As(err, &guest) || guest.Guest != "a" || !slices.Contains(guest.Console, "my agent is on holiday") || !strings.Contains(err.Error(), "no Hello within 12s") {
+	if !errors.As(err, &guest) || guest.Guest != "a" || !slices.Contains(guest.Console, "my agent is on holiday") || !strings.Contains(err.Error(), "no Hello within 20s") {
 		t.Errorf("got %v", err)
 	}
 	nothingLeft(t)
