@@ -1,6 +1,7 @@
 package vvsock
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"sync"
@@ -174,7 +175,9 @@ func (l *loop) running() bool {
 // do works a ring. When it breaks, so do all connections.
 func (l *loop) do(r *vhostuser.Ring, fn func(virtq.Queue) error) {
 	if err := r.Do(fn); err != nil {
-		l.cfg.Logf("vsock cid %d: ring %d: %v", l.cfg.GuestCID, r.Index(), err)
+		if !errors.Is(err, vhostuser.ErrStopped) { // which stopRing is about to tell, too
+			l.cfg.Logf("vsock cid %d: ring %d: %v", l.cfg.GuestCID, r.Index(), err)
+		}
 		l.broken = true
 		l.closeGuest()
 		l.wake() // for those who wait for room

@@ -200,8 +200,15 @@ func (l *loop) pushData(q virtq.Queue, c *conn, chains []virtq.Chain, n int) {
 // hostEOF tells the guest that the host sends no more, or neither sends nor receives.
 func (l *loop) hostEOF(c *conn) {
 	c.eof = true
-	c.oweShut(shutSend)
-	if c.hup {
+	if c.hup = c.hup || hungUp(c.fd); c.hup { // epoll may not have said so yet
 		l.hostGone(c)
+		return
 	}
+	c.oweShut(shutSend)
+}
+
+func hungUp(fd int) bool {
+	fds := []unix.PollFd{{Fd: int32(fd)}}
+	_, err := unix.Poll(fds, 0)
+	return err == nil && fds[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0
 }
