@@ -9,7 +9,6 @@ import (
 	"runtime/debug"
 	"time"
 
-	"picolab/guestagent/client"
 	"picolab/hostctl/lab"
 	"picolab/hostctl/report"
 )
@@ -208,42 +207,4 @@ func (tr *trial) dirty(ctx context.Context, v report.Verdict) string {
 		return why == ""
 	})
 	return why
-}
-
-// Limits of the captures: enough of each frame for every header, and not more
-// of a flood than a person would look at.
-const (
-	snaplen    = 192
-	maxCapture = 32 << 20 // bytes
-)
-
-// record starts a capture of each link of the lab.
-func (tr *trial) record(ctx context.Context) {
-	for _, l := range tr.s.top.Links {
-		if err := tr.recordLink(ctx, l.Name); err != nil {
-			tr.t.Logf("capture of link %s: %v", l.Name, err)
-		}
-	}
-}
-
-func (tr *trial) recordLink(ctx context.Context, link string) error {
-	f, err := os.Create(tr.t.File(link + ".pcapng"))
-	if err != nil {
-		return err
-	}
-	stop, err := tr.s.lab.Host().Record(ctx, client.CaptureOptions{Link: tr.s.lab.Segment(link).Bridge,
-		Snaplen: snaplen, Writer: f, Promisc: true, Bytes: maxCapture})
-	if err != nil {
-		return errors.Join(err, f.Close())
-	}
-	tr.stops = append(tr.stops, func(ctx context.Context) {
-		stats, err := stop(ctx)
-		if err = errors.Join(err, f.Close()); err != nil {
-			tr.t.Logf("capture of link %s: %v", link, err)
-		}
-		if stats.Dropped > 0 {
-			tr.t.Logf("capture of link %s lacks %d of %d frames", link, stats.Dropped, stats.Dropped+stats.Packets)
-		}
-	})
-	return nil
 }
