@@ -198,7 +198,8 @@ func TestInterrupted(t *testing.T) {
 		pid := w.pid(name)
 		cmd.Process.Signal(os.Interrupt)
 		cmd.Wait()
-		if code := cmd.ProcessState.ExitCode(); code != exitInterrupted && after > 5 { // so early the Go runtime itself may die of it
+		// Before anything was started the command may not have asked for signals yet, and the signal itself ends it.
+		if code := cmd.ProcessState.ExitCode(); code != exitInterrupted && (code != -1 || pid != 0) {
 			t.Errorf("after %d ms: exit code %d", after, code)
 		}
 		w.nothingLeft(t, name, pid)
