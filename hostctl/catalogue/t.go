@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"picolab/hostctl/report"
@@ -172,6 +173,17 @@ func (t *T) File(name string) string {
 	defer t.mu.Unlock()
 	t.files = append(t.files, name)
 	return filepath.Join(t.dir, name)
+}
+
+// keep copies the record into a result; a case that did not stop may still add
+// to it.
+func (t *T) keep(res *report.Result) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	res.Checks, res.Notes = slices.Clone(t.checks), slices.Clone(t.notes)
+	for _, f := range t.files {
+		res.Evidence = append(res.Evidence, filepath.Join("cases", t.in.Dir(), f))
+	}
 }
 
 func (t *T) stop(v report.Verdict, reason string) {

@@ -178,13 +178,10 @@ func (tr *trial) finish(res *report.Result) {
 	}
 	findings := tr.collect(ctx)
 	res.Result, res.Reason = tr.t.conclude(findings)
-	res.Checks, res.Notes = tr.t.checks, tr.t.notes
+	tr.t.keep(res)
 	if why := tr.dirty(ctx, res.Result); why != "" {
 		res.Notes = append(res.Notes, "the next instance gets a fresh lab: "+why)
 		tr.s.down()
-	}
-	for _, f := range tr.t.files {
-		res.Evidence = append(res.Evidence, filepath.Join("cases", tr.t.in.Dir(), f))
 	}
 }
 
