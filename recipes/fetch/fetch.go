@@ -7,6 +7,7 @@
 package fetch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -63,7 +64,7 @@ func (s *Store) Fetch(ctx context.Context, items []Item, o Options) error {
 	defer client.CloseIdleConnections()
 	o.Progress.start(missing)
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(max(1, orDefault(o.Jobs, defaultJobs)))
+	group.SetLimit(cmp.Or(max(0, o.Jobs), defaultJobs))
 	for _, item := range missing {
 		group.Go(func() error {
 			if err := ctx.Err(); err != nil {
@@ -76,13 +77,6 @@ func (s *Store) Fetch(ctx context.Context, items []Item, o Options) error {
 	err = group.Wait()
 	o.Progress.stop()
 	return err
-}
-
-func orDefault(n, fallback int) int {
-	if n == 0 {
-		return fallback
-	}
-	return n
 }
 
 // missing returns the items that are not in the store, each file once.

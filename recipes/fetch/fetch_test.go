@@ -93,7 +93,7 @@ func TestFetch(t *testing.T) {
 	if err != nil || !bytes.Equal(got, data) {
 		t.Errorf("the blob differs (%v)", err)
 	}
-	if !s.Has(item.SHA256, item.Size) || s.Has(item.SHA256, item.Size+1) || s.Has("../x", 1) {
+	if !s.Has(item.SHA256, item.Size) || s.Has(item.SHA256, item.Size+1) || s.Has("../x", 1) || s.Has("a", 1) {
 		t.Error("Has is wrong")
 	}
 	if info, err := f.Stat(); err != nil || info.Mode().Perm() != 0o444 {
@@ -105,30 +105,41 @@ func TestFetch(t *testing.T) {
 }
 
 func TestFetchIsParallelAndBounded(t *testing.T) {
-	var now, most atomic.Int32
-	var items []Item
+	for jobs, want := range map[int]int32{0: defaultJobs, 1: 1, 3: 3} {
+		if got := mostAtOnce(t, jobs); got != want {
+			t.Errorf("%d jobs: %d at a time, want %d", jobs, got, want)
+		}
+	}
+}
+
+// mostAtOnce fetches twelve files and returns how many requests were open at the same time at most.
+func mostAtOnce(t *testing.T, jobs int) int32 {
+	t.Helper()
 	var mu sync.Mutex
+	var now, most int32
+	count := func(n int32) {
+		mu.Lock()
+		defer mu.Unlock()
+		now += n
+		most = max(most, now)
+	}
+	var items []Item
 	byPath := map[string][]byte{}
 	url := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		most.Store(max(most.Load(), now.Add(1)))
+		count(1)
 		time.Sleep(20 * time.Millisecond)
-		now.Add(-1)
-		mu.Lock()
-		data := byPath[r.URL.Path]
-		mu.Unlock()
-		serveData(data)(w, r)
+		count(-1)
+		serveData(byPath[r.URL.Path])(w, r)
 	})
 	for i := range 12 {
 		data := content(uint64(i), 1000)
 		byPath[fmt.Sprintf("/file%d", i)] = data
 		items = append(items, itemOf(fmt.Sprintf("%s%d", url, i), data))
 	}
-	if err := open(t).Fetch(context.Background(), items, Options{Jobs: 3}); err != nil {
+	if err := open(t).Fetch(context.Background(), items, Options{Jobs: jobs}); err != nil {
 		t.Fatal(err)
 	}
-	if most.Load() != 3 {
-		t.Errorf("%d at a time, want 3", most.Load())
-	}
+	return most
 }
 
 // TestFetchResumes cuts the first answer in the middle: the second must ask for the rest only.
@@ -263,15 +274,48 @@ func TestFetchRefuses(t *testing.T) {
 
 func TestFetchRefusesBadItems(t *testing.T) {
 	good := itemOf("http://127.0.0.1:1/x", []byte("x"))
-	for _, change := range []func(*Item){
-		func(i *Item) { i.SHA256 = "../../etc/passwd" }, func(i *Item) { i.SHA256 = strings.ToUpper(i.SHA256) },
-		func(i *Item) { i.Size = -1 }, func(i *Item) { i.URL = "file:///etc/passwd" }, func(i *Item) { i.URL = "/x" },
+	for _, c := range []struct {
+		change func(*Item)
+		want   string
+	}{
+		{func(i *Item) { i.SHA256 = "../../etc/passwd" }, "is not a SHA-256"},
+		{func(i *Item) { i.SHA256 = strings.ToUpper(i.SHA256) + "A" }, "is not a SHA-256"},
+		{func(i *Item) { i.Size = -1 }, "size -1"},
+		{func(i *Item) { i.URL = "file:///etc/passwd" }, "is not an http or https URL"},
+		{func(i *Item) { i.URL = "/x" }, "is not an http or https URL"},
+		{func(i *Item) { i.URL = "http:///x" }, "is not an http or https URL"},
 	} {
 		item := good
-		change(&item)
-		if err := open(t).Fetch(context.Background(), []Item{item}, Options{}); err == nil {
-			t.Errorf("accepted %+v", item)
+		c.change(&item)
+		if err := open(t).Fetch(context.Background(), []Item{item}, Options{}); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%+v: error %v, want one with %q", item, err, c.want)
 		}
+	}
+}
+
+func TestCheckRedirect(t *testing.T) {
+	for _, c := range []struct {
+		from, to string
+		hops     int
+		want     bool
+	}{
+		{"http", "http", 1, true}, {"http", "https", 1, true}, {"https", "https", redirects, true},
+		{"https", "http", 1, false}, {"http", "file", 1, false}, {"http", "http", redirects + 1, false},
+	} {
+		via := make([]*http.Request, c.hops)
+		for i := range via {
+			via[i] = httptest.NewRequest(http.MethodGet, c.from+"://a.example/", nil)
+		}
+		to := httptest.NewRequest(http.MethodGet, c.to+"://b.example/", nil)
+		if err := checkRedirect(to, via); (err == nil) != c.want {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+	url := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "file:///etc/passwd", http.StatusFound)
+	})
+	if _, err := Get(context.Background(), "x", url, 10, nil); err == nil || strings.Contains(err.Error(), "tried") {
+		t.Errorf("a refused redirect is final, but: %v", err)
 	}
 }
 
