@@ -152,7 +152,7 @@ func TestBoot(t *testing.T) {
 		layout Layout
 		want   string // in the kernel's messages
 	}{
-		{seabios, GPT, "SeaBIOS"},
+		{seabios, GPT, "Standard PC (Q35"},
 		{old, GPT, "i440FX"},
 		{old, MBR, "i440FX"},
 		{uefi, GPT, "efi: EFI v2"},
