@@ -58,8 +58,21 @@ type Report struct {
 	Verify time.Duration
 }
 
+// UnfinishedError says that writing began and the proof was not reached.
+type UnfinishedError struct {
+	Device string
+	Err    error
+}
+
+func (e *UnfinishedError) Error() string {
+	return fmt.Sprintf("flash %s: not verified: %v\nWhat is on the device now must not be used: run again", e.Device, e.Err)
+}
+
+func (e *UnfinishedError) Unwrap() error { return e.Err }
+
 // Flash writes and verifies. Only a nil error means that the device has the image. Guards that do not pass are a
-// *RefusedError, and nothing was written then; a difference found by reading back is a *VerifyError.
+// *RefusedError, and nothing was written then; once writing began every error is an *UnfinishedError, about a
+// *VerifyError when reading back found a difference.
 func Flash(ctx context.Context, sys System, o Options) (*Report, error) {
 	img, err := OpenImage(ctx, o.Image)
 	if err != nil {
@@ -76,11 +89,7 @@ func Flash(ctx context.Context, sys System, o Options) (*Report, error) {
 	if err := o.Confirm(d, img); err != nil {
 		return nil, err
 	}
-	rep, err := flash(ctx, sys, d, img, o)
-	if err != nil {
-		return nil, fmt.Errorf("flash %s: %w", d.Path, err)
-	}
-	return rep, nil
+	return flash(ctx, sys, d, img, o)
 }
 
 func flash(ctx context.Context, sys System, d Device, img *Image, o Options) (rep *Report, err error) {
@@ -104,6 +113,13 @@ func flash(ctx context.Context, sys System, d Device, img *Image, o Options) (re
 		return nil, err
 	}
 	w := &writing{img: img, target: t, device: now, meter: newMeter(o.Progress)}
+	if rep, err = w.run(ctx); err != nil {
+		return nil, &UnfinishedError{d.Path, err}
+	}
+	return rep, nil
+}
+
+func (w *writing) run(ctx context.Context) (*Report, error) {
 	began := time.Now()
 	if err := w.write(ctx); err != nil {
 		return nil, err
@@ -113,5 +129,5 @@ func flash(ctx context.Context, sys System, d Device, img *Image, o Options) (re
 	if err != nil {
 		return nil, err
 	}
-	return &Report{Device: now, Bytes: img.Size, SHA256: hex.EncodeToString(sum[:]), Write: written.Sub(began), Verify: time.Since(written)}, nil
+	return &Report{Device: w.device, Bytes: w.img.Size, SHA256: hex.EncodeToString(sum[:]), Write: written.Sub(began), Verify: time.Since(written)}, nil
 }

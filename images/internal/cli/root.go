@@ -14,6 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"picolab/images/assemble"
+	"picolab/images/flash"
 	"picolab/recipes/fetch"
 )
 
@@ -34,7 +35,7 @@ const (
 )
 
 // verbs makes the commands below labimage, in the order of the help text.
-var verbs = []func(*Env) *cobra.Command{buildCommand, verifyCommand, lockCommand, recipesCommand, inspectCommand, diskCommand}
+var verbs = []func(*Env) *cobra.Command{buildCommand, verifyCommand, lockCommand, recipesCommand, inspectCommand, diskCommand, flashCommand}
 
 // usageError is a command line that makes no sense.
 type usageError struct{ error }
@@ -49,10 +50,11 @@ func Main(ctx context.Context, env Env) int {
 		return 0
 	}
 	code := exitCode(ctx, err)
-	switch code {
-	case exitInterrupted:
+	var unfinished *flash.UnfinishedError
+	switch {
+	case code == exitInterrupted && !errors.As(err, &unfinished):
 		fmt.Fprintln(env.Stderr, "labimage: interrupted; nothing is half-written")
-	case exitUsage:
+	case code == exitUsage:
 		fmt.Fprintf(env.Stderr, "%s: %v\nSee '%s --help'.\n", cmd.CommandPath(), err, cmd.CommandPath())
 	default:
 		fmt.Fprintf(env.Stderr, "%s %v\n", env.red("labimage:"), err)
@@ -96,7 +98,7 @@ busybox of Go commands. The same recipe and lock give the same bytes everywhere;
 			return nil
 		},
 		RunE: func(*cobra.Command, []string) error {
-			return usageError{errors.New("a verb is missing: build, verify, lock, recipes, inspect or disk")}
+			return usageError{errors.New("a verb is missing: build, verify, lock, recipes, inspect, disk or flash")}
 		},
 	}
 	root.SetArgs(e.Args)
