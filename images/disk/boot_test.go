@@ -5,12 +5,14 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -25,26 +27,31 @@ const bootTime = 5 * time.Minute
 // ready is what the agent writes to the console when it can be called.
 const ready = "picolab: agent ready"
 
-// built returns the built images, the guest's with choices that show the kernel's messages.
-func built(t *testing.T) (guest, host *manifest.Manifest) {
+// images returns the built images.
+func images(t testing.TB) (guest, host *manifest.Manifest) {
 	t.Helper()
 	dir := os.Getenv("PICOLAB_IMAGES")
 	if dir == "" {
 		t.Skip("PICOLAB_IMAGES not set: run make test")
 	}
-	host, err := manifest.Read(filepath.Join(dir, "host"))
+	dir, err := filepath.Abs(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, err = filepath.Abs(dir)
-	if err != nil {
+	if host, err = manifest.Read(filepath.Join(dir, "host")); err != nil {
 		t.Fatal(err)
 	}
 	if guest, err = manifest.Read(filepath.Join(dir, "guest")); err != nil {
 		t.Fatal(err)
 	}
-	guest.Menu = []manifest.Choice{{Title: "with the kernel's messages", CommandLine: []string{"ignore_loglevel"}}}
-	return withToken(t, guest), host
+	return guest, host
+}
+
+// talkative is an image whose kernel's messages show and whose agent serves.
+func talkative(t *testing.T, m *manifest.Manifest) *manifest.Manifest {
+	c := *m
+	c.Menu = []manifest.Choice{{Title: "with the kernel's messages", CommandLine: []string{"ignore_loglevel"}}}
+	return withToken(t, &c)
 }
 
 // writeDisk makes a disk and returns its path.
@@ -145,38 +152,67 @@ func until(r io.Reader, words []string) (text, found string) {
 }
 
 func TestBoot(t *testing.T) {
-	guest, host := built(t)
-	disks := map[Layout]string{GPT: writeDisk(t, guest, host, GPT, Raw), MBR: writeDisk(t, guest, host, MBR, Raw)}
+	guest, host := images(t)
+	guest = talkative(t, guest)
 	for _, tc := range []struct {
 		firmware
+		image  *manifest.Manifest
 		layout Layout
+		format Format
 		want   string // in the kernel's messages
 	}{
-		{seabios, GPT, "Standard PC (Q35"},
-		{old, GPT, "i440FX"},
-		{old, MBR, "i440FX"},
-		{uefi, GPT, "efi: EFI v2"},
-		{uefi, MBR, "efi: EFI v2"},
-		{secure, GPT, "Kernel is locked down from EFI Secure Boot"},
+		{seabios, talkative(t, host), GPT, Raw, "Standard PC (Q35"},
+		{seabios, guest, GPT, QCOW2, "Standard PC (Q35"},
+		{old, guest, GPT, Raw, "i440FX"},
+		{old, guest, MBR, Raw, "i440FX"},
+		{uefi, guest, GPT, Raw, "efi: EFI v2"},
+		{uefi, guest, MBR, Raw, "efi: EFI v2"},
+		{secure, talkative(t, host), GPT, Raw, "Kernel is locked down from EFI Secure Boot"},
 	} {
-		t.Run(tc.name+" "+string(tc.layout), func(t *testing.T) {
-			text := tc.boot(t, host, disks[tc.layout], ready, "Kernel panic", "rescue>")
+		t.Run(fmt.Sprint(tc.name, " ", tc.image.Name, " ", tc.layout, " ", tc.format), func(t *testing.T) {
+			text := tc.boot(t, host, writeDisk(t, tc.image, host, tc.layout, tc.format), ready, "Kernel panic", "rescue>")
 			if !strings.Contains(text, ready) || !strings.Contains(text, tc.want) {
 				t.Errorf("want %q and %q, got:\n%s", tc.want, ready, tail(text))
 			}
 		})
 	}
-	t.Run("qcow2", func(t *testing.T) {
-		if text := seabios.boot(t, host, writeDisk(t, guest, host, GPT, QCOW2), ready, "Kernel panic"); !strings.Contains(text, ready) {
-			t.Error(tail(text))
+}
+
+// TestMenu boots the host's own menu: its first choice starts by itself.
+func TestMenu(t *testing.T) {
+	_, host := images(t)
+	if len(host.Menu) < 2 {
+		t.Fatalf("the host's menu has %d choices", len(host.Menu))
+	}
+	text := uefi.boot(t, host, writeDisk(t, withToken(t, host), host, GPT, Raw), ready, "rescue>")
+	for _, want := range []string{host.Menu[0].Title, host.Menu[1].Title, ready} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q on the console:\n%s", want, tail(text))
 		}
-	})
+	}
+}
+
+// TestSameBytesForReal is TestSameBytes with the boot loaders of the host image, from another working directory and
+// with an environment that tells the time and the language otherwise.
+func TestSameBytesForReal(t *testing.T) {
+	_, host := images(t)
+	want := digest(t, writeDisk(t, host, host, GPT, Raw))
+	for name, value := range map[string]string{"TZ": "Pacific/Kiritimati", "LC_ALL": "tr_TR.UTF-8", "HOME": "/nonexistent", "TMPDIR": t.TempDir(), "SOURCE_DATE_EPOCH": "1"} {
+		t.Setenv(name, value)
+	}
+	t.Chdir(t.TempDir())
+	old := syscall.Umask(0o077)
+	defer syscall.Umask(old)
+	if digest(t, writeDisk(t, host, host, GPT, Raw)) != want {
+		t.Error("two disks of one image differ")
+	}
 }
 
 // TestTamperedKernel shows that Secure Boot is really on: the same disk with one bit of its kernel changed starts on
 // UEFI without it, and is refused with it.
 func TestTamperedKernel(t *testing.T) {
-	guest, host := built(t)
+	guest, host := images(t)
+	guest = talkative(t, guest)
 	disk := writeDisk(t, tampered(t, guest), host, GPT, Raw)
 	const refused = "bad shim signature"
 	if text := secure.boot(t, host, disk, refused, "Linux version", ready); !strings.Contains(text, refused) {

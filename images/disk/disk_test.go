@@ -114,6 +114,19 @@ func TestJudges(t *testing.T) {
 		})
 		t.Run("mtools "+string(layout), func(t *testing.T) { listed(t, m, path) })
 	}
+	t.Run("large", func(t *testing.T) { // clusters of 4 KiB
+		o := &Options{Image: m, Free: 300 * mebi}
+		files := espFiles(m, l)
+		p := newPlan(o, files)
+		path := filepath.Join(t.TempDir(), "disk.raw")
+		if err := replaceFile(path, func(f *os.File) error { return p.raw(t.Context(), f, l, files) }); err != nil {
+			t.Fatal(err)
+		}
+		if out := judge(t, "fsck.fat", "-n", "-v", espOf(t, path, p)); !strings.Contains(out, "4096 bytes per cluster") {
+			t.Error(out)
+		}
+		listed(t, m, path)
+	})
 	t.Run("sgdisk", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "disk.raw")
 		p := smallDisk(t, m, l, path, GPT, Raw)
@@ -174,16 +187,35 @@ func TestJudgesCanFail(t *testing.T) {
 	}
 }
 
-// espOf copies the ESP out of a disk.
+// espOf copies the ESP out of a disk, without its zeros.
 func espOf(t *testing.T, path string, p *plan) string {
 	t.Helper()
-	data, err := os.ReadFile(path)
+	in, err := os.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	esp := filepath.Join(t.TempDir(), "esp")
-	write(t, esp, data[p.espFirst*sector:(p.espLast+1)*sector])
-	return esp
+	defer in.Close()
+	out, err := os.Create(filepath.Join(t.TempDir(), "esp"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	if err := out.Truncate(p.espSize()); err != nil {
+		t.Fatal(err)
+	}
+	buf, zero := make([]byte, mebi), make([]byte, mebi)
+	for off := int64(0); off < p.espSize(); off += mebi {
+		if _, err := in.ReadAt(buf, p.espFirst*sector+off); err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Equal(buf, zero) {
+			continue
+		}
+		if _, err := out.WriteAt(buf, off); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return out.Name()
 }
 
 // listed reads the ESP with mtools.

@@ -2,12 +2,12 @@ package disk
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path"
 
 	diskfs "github.com/diskfs/go-diskfs"
-	backend "github.com/diskfs/go-diskfs/backend/file"
 	godisk "github.com/diskfs/go-diskfs/disk"
 	"github.com/diskfs/go-diskfs/filesystem"
 	"github.com/diskfs/go-diskfs/partition"
@@ -23,7 +23,8 @@ const blockSize = 16 << 20
 
 // format writes the partition table and the ESP with its files to f, which has the disk's size.
 func (p *plan) format(ctx context.Context, f *os.File, files []file) error {
-	d, err := diskfs.OpenBackend(backend.New(f, false), diskfs.WithSectorSize(sector))
+	g := gather(f)
+	d, err := diskfs.OpenBackend(g, diskfs.WithSectorSize(sector))
 	if err != nil {
 		return err
 	}
@@ -38,7 +39,7 @@ func (p *plan) format(ctx context.Context, f *os.File, files []file) error {
 	if err := fill(ctx, fs, files); err != nil {
 		return err
 	}
-	return fs.Close()
+	return errors.Join(fs.Close(), g.flush())
 }
 
 // table is the partition table, and the number of the ESP in it.
