@@ -146,30 +146,12 @@ func (p *plan) qcow2(ctx context.Context, f *os.File, ldr *loaders, files []file
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, scratch.Close(), os.Remove(scratch.Name())) }()
+	defer func() { err = errors.Join(err, scratch.Close()) }()
+	if err := os.Remove(scratch.Name()); err != nil { // it stays as long as it is open
+		return err
+	}
 	if err := p.raw(ctx, scratch, ldr, files); err != nil {
 		return err
 	}
 	return writeQCOW2(ctx, f, io.NewSectionReader(scratch, 0, p.size))
-}
-
-// replaceFile writes a file beside path, syncs it and gives it the name. The mode is 0644 whatever the umask.
-func replaceFile(path string, fill func(*os.File) error) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(f.Name()))
-		}
-	}()
-	err = fill(f)
-	if err == nil {
-		err = errors.Join(f.Chmod(0o644), f.Sync())
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
 }
