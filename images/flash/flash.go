@@ -3,7 +3,8 @@
 // it back from the medium. There is no way to do without the proof.
 //
 // The order of writing makes a cut harmless: first the old partition table goes, then everything past the first MiB is
-// written, the first MiB last. Until then the device boots nothing and holds no file system.
+// written, the first MiB last. Until then the device boots nothing and holds no file system. On a larger device the
+// second copy of a GPT stays where the image ends, not at the device's end: firmware and Linux read the first.
 //
 // Linux only: devices are described by /sys (sysfs, Documentation/ABI/stable/sysfs-block) and /proc, see Machine.
 package flash

@@ -136,3 +136,18 @@ func TestFindRefuses(t *testing.T) {
 		}
 	}
 }
+
+// FuzzMount reads any line: it is understood, or an error, and what is understood names a device and a place.
+func FuzzMount(f *testing.F) {
+	f.Add("21 1 8:1 / / rw,relatime shared:1 master:2 - ext4 /dev/sda1 rw\n")
+	f.Add("23 21 8:17 / /media/me/MY\\040STICK rw - vfat /dev/sdb1 rw")
+	f.Add("36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue")
+	f.Add("1 2 0:5 / / rw shared:1 - tmpfs  -  rw")
+	f.Add(" - ")
+	f.Fuzz(func(t *testing.T, line string) {
+		in := &inUse{make(map[string][]string), make(map[string][]string)}
+		if err := in.mount(line); err == nil && len(in.mounts) == 0 {
+			t.Errorf("%q: no mount and no error", line)
+		}
+	})
+}
