@@ -22,7 +22,7 @@ func menu(m *manifest.Manifest) []byte {
 		timeout = menuSeconds
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "search --no-floppy --file --set=root %s\n", idFile(m))
+	b.WriteString(search(m))
 	fmt.Fprint(&b, "if serial --unit=0 --speed=115200; then\n\tterminal_input console serial\n\tterminal_output console serial\nfi\n")
 	fmt.Fprintf(&b, "set default=0\nset timeout=%d\n", timeout)
 	for _, c := range choices {
@@ -45,10 +45,14 @@ func entry(b *strings.Builder, m *manifest.Manifest, c manifest.Choice) {
 	b.WriteString("\n}\n")
 }
 
-// earlyConfig is what GRUB's core for BIOSes does before it reads the menu: find the disk it came from, the one that it
-// was started from first.
+// earlyConfig is what GRUB's core for BIOSes does before it reads the menu.
 func earlyConfig(m *manifest.Manifest) string {
-	return fmt.Sprintf("search.file %s root\nset prefix=($root)/EFI/debian\n", idFile(m))
+	return search(m) + "set prefix=($root)/EFI/debian\n"
+}
+
+// search finds the disk GRUB came from among others. Asking floppy drives that are not there takes a minute.
+func search(m *manifest.Manifest) string {
+	return fmt.Sprintf("search --no-floppy --file --set=root %s\n", idFile(m))
 }
 
 // quote makes s one word of GRUB's script, which quotes like a shell.
