@@ -139,7 +139,8 @@ func (m machine) Findings() []Finding {
 }
 
 func finding(guest string, f oops.Finding) Finding {
-	return Finding{Guest: guest, Kind: string(f.Kind), Title: f.Title, Text: f.Text, Fatal: f.Fatal()}
+	return Finding{Guest: guest, Kind: string(f.Kind), Title: f.Title, Text: f.Text,
+		Fatal: f.Fatal() || f.Kind == lab.GuestPanicked}
 }
 
 func (m monitor) Run(ctx context.Context, cmd string, args, out any) error {

@@ -1,7 +1,9 @@
 package catalogue
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"picolab/hostctl/report"
@@ -71,8 +73,10 @@ func (t *T) failed() string {
 // maxOops bounds the kernel text in a reason; the console has all of it.
 const maxOops = 4 << 10
 
+// oopsReason tells the finding with the most text: QEMU's own "guest panicked"
+// has none, and the console says why.
 func oopsReason(findings []Finding) string {
-	f := findings[0]
+	f := slices.MaxFunc(findings, func(a, b Finding) int { return cmp.Compare(len(a.Text), len(b.Text)) })
 	text := fmt.Sprintf("guest %s: kernel said %s: %s", f.Guest, f.Kind, f.Title)
 	if n := len(findings) - 1; n > 0 {
 		text += fmt.Sprintf(" (and %d more)", n)

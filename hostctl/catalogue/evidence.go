@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"picolab/hostctl/internal/oops"
+	"picolab/hostctl/lab"
 	"picolab/hostctl/report"
 )
 
@@ -38,6 +39,9 @@ func (tr *trial) collect(ctx context.Context) []Finding {
 	var all []Finding
 	for _, vm := range tr.s.lab.Machines() {
 		name := vm.Name()
+		if slices.ContainsFunc(vm.Findings(), func(f Finding) bool { return f.Fatal }) {
+			tr.t.Poll(lab.WaitOops, func() bool { return false }) // for the rest of the report
+		}
 		tr.saveText(name+".argv.txt", strings.Join(vm.Argv(), "\n")+"\n")
 		kernel := tr.kernelLog(ctx, vm)
 		for _, log := range sortedKeys(vm.Logs()) {

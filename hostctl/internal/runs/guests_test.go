@@ -121,7 +121,7 @@ func TestSabotage(t *testing.T) {
 		"vhostnet.vlan":         "ping from VLAN 10 to 10: expected 100% packet loss, got 0% packet loss",
 		"vnic.features-default": "feature bit 28 (indirect_desc): expected 1, got 0",
 		"vnic.features-off":     "feature bit 29 (event_idx): expected 0, got 1",
-		"vnic.driver-info":      "anic",
+		"vnic.driver-info":      "Kernel panic - not syncing: ",
 	}
 	for _, r := range out.Results {
 		if r.Result != report.Fail || !strings.Contains(r.Reason, want[r.Case]) {
@@ -139,8 +139,8 @@ func TestSabotage(t *testing.T) {
 func checkMidWay(t *testing.T, results []report.Result) {
 	t.Helper()
 	for _, r := range results {
-		if r.Case == "vhostnet.ping" && (len(r.Checks) == 0 || !r.Checks[0].OK) {
-			t.Errorf("the first check of %s did not hold either: %+v", r.Instance, r.Checks)
+		if r.Case == "vhostnet.ping" && (len(r.Checks) == 0 || strings.HasPrefix(r.Checks[0].Got, "100%")) {
+			t.Errorf("nothing of %s passed: %+v", r.Instance, r.Checks)
 		}
 	}
 }
