@@ -153,6 +153,37 @@ func TestDeadKernel(t *testing.T) {
 	}
 }
 
+// TestLastBreath shows that a guest that dies when all checks have held is no
+// PASS: the kernel's fault if it says so, and unknown otherwise.
+func TestLastBreath(t *testing.T) {
+	for _, says := range []bool{true, false} {
+		var booted *fake.Lab
+		c := aCase("s.c", func(t *catalogue.T) {
+			ok(t)
+			booted.Kill(0)
+			if says {
+				booted.Say(0, catalogue.Finding{Guest: "a", Kind: "panic", Title: "Kernel panic", Text: "why", Fatal: true})
+			}
+		})
+		var results []report.Result
+		r := fake.Runner(t.TempDir(), fake.Faults{}, &results)
+		r.Boot = func(_ context.Context, top catalogue.Topology, _ string, _ func(catalogue.Finding)) (catalogue.Booted, error) {
+			booted = fake.New(top, fake.Faults{})
+			return booted, nil
+		}
+		if err := r.Run(t.Context(), planOf(t, c)); err != nil {
+			t.Fatal(err)
+		}
+		want, reason := report.Error, "after the case: links of a: connection to the agent lost"
+		if says {
+			want, reason = report.Fail, "Kernel panic\nwhy"
+		}
+		if got := results[0]; got.Result != want || !strings.Contains(got.Reason, reason) {
+			t.Errorf("says %v: %s: %s", says, got.Result, got.Reason)
+		}
+	}
+}
+
 // TestSharing shows how many boots a plan takes.
 func TestSharing(t *testing.T) {
 	other := aCase("s.other", ok)

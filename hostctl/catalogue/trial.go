@@ -176,32 +176,47 @@ func (tr *trial) finish(res *report.Result) {
 	for _, stop := range tr.stops {
 		stop(ctx)
 	}
+	changed := tr.check(ctx)
 	findings := tr.collect(ctx)
 	res.Result, res.Reason = tr.t.conclude(findings)
-	tr.t.keep(res)
-	if why := tr.dirty(ctx, res.Result); why != "" {
-		res.Notes = append(res.Notes, "the next instance gets a fresh lab: "+why)
+	if !reusable(res.Result) {
+		changed = "the result is " + string(res.Result)
+	}
+	if changed != "" {
+		tr.t.Logf("the next instance gets a fresh lab: %s", changed)
 		tr.s.down()
 	}
+	tr.t.keep(res)
 }
 
-// dirty says why the lab must not be used again, or "".  Drivers that were set
-// back start anew, so that what the instance changed gets the table's time to be
-// as it was.
-func (tr *trial) dirty(ctx context.Context, v report.Verdict) string {
-	if v != report.Pass && v != report.Skip && v != report.Degraded {
-		return "the result is " + string(v)
+// reusable reports whether a lab can be used again after a result.
+func reusable(v report.Verdict) bool {
+	return v == report.Pass || v == report.Skip || v == report.Degraded
+}
+
+// check says how the lab differs from what the instance found, or "".  It comes
+// before the verdict: a guest that dies with the case's last breath is no PASS.
+func (tr *trial) check(ctx context.Context) string {
+	if v, _ := tr.t.conclude(nil); !reusable(v) {
+		return ""
 	}
-	tr.t.setContext(ctx)
-	var why string
-	tr.t.Poll(lab.WaitLink, func() bool {
-		now, err := look(ctx, tr.s.lab)
-		if err != nil {
-			why = err.Error()
-			return true
-		}
-		why = tr.s.clean.diff(now)
-		return why == ""
-	})
+	why, err := tr.dirty(ctx)
+	if err != nil {
+		tr.t.note(report.Error, "after the case: "+err.Error())
+	}
 	return why
+}
+
+// dirty says how the lab differs.  Drivers that were set back start anew, so what
+// the instance changed gets the table's time to be as it was.
+func (tr *trial) dirty(ctx context.Context) (why string, err error) {
+	tr.t.setContext(ctx)
+	tr.t.Poll(lab.WaitLink, func() bool {
+		var now snapshot
+		if now, err = look(ctx, tr.s.lab); err == nil {
+			why = tr.s.clean.diff(now)
+		}
+		return err != nil || why == ""
+	})
+	return why, err
 }

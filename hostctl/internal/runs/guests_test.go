@@ -69,7 +69,7 @@ func crash(c catalogue.Case) *catalogue.Case {
 	c.Run = func(t *catalogue.T) {
 		run(t)
 		t.Guest("a").Power("crash")
-		t.Guest("a").Links()
+		t.Poll("event", func() bool { return t.Guest("a").Links() == nil })
 	}
 	return &c
 }

@@ -116,6 +116,13 @@ func (l *Lab) Say(guest int, f catalogue.Finding) {
 	l.guests[guest].findings = append(l.guests[guest].findings, f)
 }
 
+// Kill has a guest's agent answer no more.
+func (l *Lab) Kill(guest int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.guests[guest].lost = true
+}
+
 // drivers and the largest MTUs of the models.
 var (
 	drivers = map[string]string{"virtio": "virtio_net", "e1000": "e1000", "rtl8139": "8139cp"}

@@ -27,6 +27,7 @@ type node struct {
 	dmesg    []string
 	findings []catalogue.Finding
 	events   []map[string]any
+	lost     bool
 }
 
 // addCard makes the guest's link of a card.
@@ -133,6 +134,9 @@ func (n *node) Dmesg(_ context.Context, _ bool, fn func(string)) error {
 func (n *node) Links(context.Context) ([]*wire.Link, error) {
 	n.lab.mu.Lock()
 	defer n.lab.mu.Unlock()
+	if n.lost {
+		return nil, wire.Errorf(wire.Code_LOST, "connection to the agent lost")
+	}
 	var all []*wire.Link
 	for _, l := range n.links {
 		c := &wire.Link{Name: l.Name, Index: l.Index, Mac: l.Mac, Mtu: l.Mtu, MaxMtu: l.MaxMtu, Up: l.Up,
