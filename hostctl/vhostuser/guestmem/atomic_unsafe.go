@@ -15,6 +15,11 @@ func Store32(b []byte, off int, v uint32) {
 	atomic.StoreUint32((*uint32)(unsafe.Pointer(unsafe.SliceData(b[off:off+4]))), v)
 }
 
+// or32 sets bits of the aligned 32-bit word at b[off] and is a full barrier.
+func or32(b []byte, off int, bits uint32) {
+	atomic.OrUint32((*uint32)(unsafe.Pointer(unsafe.SliceData(b[off:off+4]))), bits)
+}
+
 // Load16 reads the aligned 16-bit word at b[off] with acquire semantics. Go has no 16-bit atomics, so it reads the
 // 32-bit word around it, which lies in the same page: b must come from a Table.
 func Load16(b []byte, off int) uint16 {

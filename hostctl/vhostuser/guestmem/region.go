@@ -59,6 +59,7 @@ type mapping struct {
 	Region
 	file file
 	raw  []byte // what mmap returned
+	skip int    // bytes of it before the region
 	mem  []byte // the region's bytes within raw
 	refs atomic.Int32
 }
@@ -80,8 +81,8 @@ func mapRegion(r Region, fd int) (*mapping, error) {
 		return nil, fmt.Errorf("map region %v: %w", r, err)
 	}
 	_ = unix.Madvise(raw, unix.MADV_DONTDUMP) // a guest's memory has no business in our core files
-	m := &mapping{Region: r, file: file{uint64(st.Dev), st.Ino}, raw: raw}
-	m.mem = raw[r.Offset-start:][:r.Size:r.Size]
+	m := &mapping{Region: r, file: file{uint64(st.Dev), st.Ino}, raw: raw, skip: int(r.Offset - start)}
+	m.mem = raw[m.skip:][:r.Size:r.Size]
 	m.refs.Store(1)
 	return m, nil
 }

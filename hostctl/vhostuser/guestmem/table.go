@@ -113,6 +113,16 @@ func (t *Table) User(addr, n uint64) ([]byte, error) {
 	return nil, fmt.Errorf("user address %#x length %d: %w", addr, n, ErrRange)
 }
 
+// GuestAddr returns the guest-physical address of what is at address addr of the front-end's own address space.
+func (t *Table) GuestAddr(addr uint64) (uint64, error) {
+	for _, m := range t.regions {
+		if addr >= m.UserAddr && addr-m.UserAddr < m.Size {
+			return m.GuestAddr + (addr - m.UserAddr), nil
+		}
+	}
+	return 0, fmt.Errorf("user address %#x: %w", addr, ErrRange)
+}
+
 // Read copies len(p) bytes at guest-physical address addr into p.
 func (t *Table) Read(p []byte, addr uint64) error {
 	var room [4][]byte

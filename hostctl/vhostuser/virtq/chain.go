@@ -6,9 +6,18 @@ package virtq
 // at any time, and is the device's only until Push, Abort or Remap.
 type Chain struct {
 	id     uint16
+	slots  uint16 // entries of a packed ring that it takes
 	in     stream
 	out    stream
 	sawOut bool
+	wrote  int    // bytes that went through Write
+	spans  []span // where the writable bytes are, while they are logged
+}
+
+// span is a range of guest-physical addresses.
+type span struct {
+	addr uint64
+	len  uint32
 }
 
 // stream is a position in a list of segments. A descriptor of length 0 leaves no segment.
@@ -20,7 +29,8 @@ type stream struct {
 }
 
 func (c *Chain) reset(id uint16) {
-	c.id, c.sawOut = id, false
+	c.id, c.slots, c.sawOut, c.wrote = id, 0, false, 0
+	c.spans = c.spans[:0]
 	c.in = stream{segs: c.in.segs[:0]}
 	c.out = stream{segs: c.out.segs[:0]}
 }
@@ -50,6 +60,7 @@ func (c *Chain) Write(p []byte) int {
 		c.out.advance(k)
 		n += k
 	}
+	c.wrote += n
 	return n
 }
 

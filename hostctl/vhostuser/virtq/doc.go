@@ -5,14 +5,18 @@
 // nothing of it; Abort gives back whatever was popped and not pushed, as if it had never been taken. Nothing allocates
 // once the caller's Chains have grown to the shape of the traffic.
 //
-// Subset: split rings with INDIRECT_DESC and EVENT_IDX. The driver is not trusted: each descriptor is copied to a local
+// Subset: split and packed rings with INDIRECT_DESC and EVENT_IDX; sizes are powers of two in both layouts. The driver is not trusted: each descriptor is copied to a local
 // once and then checked; a walk takes at most as many steps as the ring has entries; a driver that breaks the ring's
 // rules breaks this queue for good (ErrBroken) and nothing else.
 //
 // A Queue is not safe for use by several goroutines at a time.
 //
-// Guest memory is written in few places, which is where dirty page logging belongs: Chain.Write and whoever fills
-// WriteSegments, Push, publish and EnableKick of the split ring.
+// Dirty page logging marks what Push says was written, once the buffer is pushed and before the driver can see it, and
+// every write to the ring. What was written to a buffer that went back with Abort is not marked: until it is used, its
+// content means nothing.
+//
+// A packed ring says nothing about where its device was. After a crash the place has to be found by looking at the flags
+// of its descriptors, which this package does not do: it begins where Base says.
 //
 // Sources: virtio 1.2 sections 2.6 to 2.8; the CVEs named in the tests.
 package virtq

@@ -117,34 +117,3 @@ func naivePop(s *setup, n, idx uint16, indirect bool) (res naive) {
 		i = int(le.Uint16(d[14:]))
 	}
 }
-
-// BenchmarkRing is the cost of a buffer through the ring in one process: a driver that offers 32 at a time, a device that
-// copies 64 bytes of each.
-func BenchmarkRing(b *testing.B) {
-	s := newSetup(b, 256, allFeatures)
-	off := s.mem.Alloc(256 * 2112)
-	for i := range 256 {
-		s.desc(i, uint64(off+i*2112), 64, 0, 0)
-	}
-	chains := make([]Chain, 32)
-	var buf [64]byte
-	head := 0
-	b.ReportAllocs()
-	for b.Loop() {
-		for range chains {
-			s.ring.Offer(uint16(head % 256))
-			head++
-		}
-		for i := range chains {
-			if ok, err := s.q.Pop(&chains[i]); !ok || err != nil {
-				b.Fatal(ok, err)
-			}
-			chains[i].Read(buf[:])
-		}
-		for i := range chains {
-			s.q.Push(&chains[i], 0)
-		}
-		s.q.Flush()
-	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(chains)), "ns/buffer")
-}

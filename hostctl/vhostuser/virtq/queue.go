@@ -19,6 +19,9 @@ const (
 // MaxSize is the greatest number of entries of a ring.
 const MaxSize = 32768
 
+// PackedBase is the base of a packed ring that was never used: both positions 0, both wrap counters 1.
+const PackedBase = 0x80008000
+
 var (
 	// ErrBroken means that the driver broke the rules of the ring. It is the guest's fault and lasts until the ring is
 	// set up anew.
@@ -33,8 +36,8 @@ type Queue interface {
 	Size() int
 	// Pop takes the next available buffer into c, which it overwrites. It reports false when there is none.
 	Pop(c *Chain) (bool, error)
-	// Push gives c back, with the number of bytes written at its beginning. The driver sees it after Flush. c's memory
-	// must not be touched any more.
+	// Push gives c back, with the number of bytes written at its beginning. Buffers may come back in another order than
+	// they were popped. The driver sees it after Flush. c's memory must not be touched any more.
 	Push(c *Chain, written int)
 	// Flush publishes what was pushed and reports whether the driver wants to be called for it.
 	Flush() (call bool)
@@ -64,6 +67,11 @@ type Config struct {
 	Used     uint64 // device area
 	Base     uint32 // where to begin, as in SET_VRING_BASE
 	Memory   *guestmem.Memory
+
+	// Dirty page logging. Writes to buffers are logged when they are pushed, those to the ring at once.
+	BufferLog   *guestmem.Log // for buffers, nil for no logging
+	RingLog     *guestmem.Log // for the ring, nil for no logging
+	RingLogAddr uint64        // guest-physical address of the device area, as in SET_VRING_ADDR
 }
 
 // New sets up the queue that cfg describes.
@@ -72,7 +80,7 @@ func New(cfg Config) (Queue, error) {
 		return nil, fmt.Errorf("set up ring: %d entries: %w", cfg.Size, ErrConfig)
 	}
 	if cfg.Features&FeaturePacked != 0 {
-		return nil, fmt.Errorf("set up ring: packed layout: %w", ErrConfig)
+		return newPacked(cfg)
 	}
 	return newSplit(cfg)
 }

@@ -360,18 +360,18 @@ func TestRemap(t *testing.T) {
 func TestBadConfig(t *testing.T) {
 	s := newSetup(t, 8, allFeatures)
 	tests := map[string]func(*Config){
-		"size 0":               func(c *Config) { c.Size = 0 },
-		"negative size":        func(c *Config) { c.Size = -8 },
-		"not a power of two":   func(c *Config) { c.Size = 24 },
-		"too large":            func(c *Config) { c.Size = 1 << 16 },
-		"descriptors outside":  func(c *Config) { c.Desc = 0 },
-		"avail outside":        func(c *Config) { c.Avail = s.mem.UVA + memorySize - 2 },
-		"used outside":         func(c *Config) { c.Used = ^uint64(0) - 3 },
-		"used across regions":  func(c *Config) { c.Used = s.mem.UVA + memorySize/2 - 8 },
-		"descriptors misplace": func(c *Config) { c.Desc += 8 },
-		"avail misplaced":      func(c *Config) { c.Avail++ },
-		"used misplaced":       func(c *Config) { c.Used += 2 },
-		"packed":               func(c *Config) { c.Features |= FeaturePacked },
+		"size 0":                func(c *Config) { c.Size = 0 },
+		"negative size":         func(c *Config) { c.Size = -8 },
+		"not a power of two":    func(c *Config) { c.Size = 24 },
+		"too large":             func(c *Config) { c.Size = 1 << 16 },
+		"descriptors outside":   func(c *Config) { c.Desc = 0 },
+		"avail outside":         func(c *Config) { c.Avail = s.mem.UVA + memorySize - 2 },
+		"used outside":          func(c *Config) { c.Used = ^uint64(0) - 3 },
+		"used across regions":   func(c *Config) { c.Used = s.mem.UVA + memorySize/2 - 8 },
+		"descriptors misplace":  func(c *Config) { c.Desc += 8 },
+		"avail misplaced":       func(c *Config) { c.Avail++ },
+		"used misplaced":        func(c *Config) { c.Used += 2 },
+		"base of a packed ring": func(c *Config) { c.Base = PackedBase },
 	}
 	for name, change := range tests {
 		cfg := s.config(allFeatures)

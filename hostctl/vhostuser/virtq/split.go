@@ -25,26 +25,21 @@ const (
 
 // split is a queue with a split ring. Indices run modulo 2^16.
 type split struct {
-	cfg   Config
-	mask  uint16
-	mem   *guestmem.Table
-	desc  []byte
-	avail []byte
-	used  []byte
-
+	ring
+	mask     uint16
 	next     uint16 // next entry of the avail ring to pop
 	seen     uint16 // avail index as read last: entries before it may be read
 	inflight int    // popped and not pushed
 	staged   uint16 // used index including what is not flushed
 	flushed  uint16 // used index as published
 	flags    uint16 // used ring flags as published
-	called   bool   // whether the driver has ever been called on this ring
-	scratch  []byte // copy of an indirect table that spans regions
-	err      error  // set once the driver broke the ring
 }
 
 func newSplit(cfg Config) (*split, error) {
-	q := &split{cfg: cfg, mask: uint16(cfg.Size - 1), next: uint16(cfg.Base), seen: uint16(cfg.Base)}
+	if cfg.Base > 0xffff {
+		return nil, fmt.Errorf("set up ring: base %#x: %w", cfg.Base, ErrConfig)
+	}
+	q := &split{ring: ring{cfg: cfg}, mask: uint16(cfg.Size - 1), next: uint16(cfg.Base), seen: uint16(cfg.Base)}
 	if err := q.locate(); err != nil {
 		return nil, err
 	}
@@ -55,54 +50,7 @@ func newSplit(cfg Config) (*split, error) {
 	return q, nil
 }
 
-// locate finds the three areas in the current memory and holds on to it.
-func (q *split) locate() (err error) {
-	n := uint64(q.cfg.Size)
-	mem := q.cfg.Memory.Acquire()
-	area := func(name string, addr, size uint64, align uintptr) []byte {
-		b, e := mem.User(addr, size)
-		if e == nil && !guestmem.Aligned(b, align) {
-			e = fmt.Errorf("address %#x not a multiple of %d: %w", addr, align, ErrConfig)
-		}
-		if e != nil && err == nil {
-			err = fmt.Errorf("locate %s: %w", name, e)
-		}
-		return b
-	}
-	q.desc = area("descriptor area", q.cfg.Desc, n*descSize, 16)
-	q.avail = area("avail ring", q.cfg.Avail, availRing+2*n+eventSize, 2)
-	q.used = area("used ring", q.cfg.Used, usedRing+usedEntry*n+eventSize, 4)
-	if err != nil {
-		mem.Release()
-		return err
-	}
-	q.mem = mem
-	return nil
-}
-
-func (q *split) Size() int    { return q.cfg.Size }
 func (q *split) Base() uint32 { return uint32(q.next - uint16(q.inflight)) }
-
-func (q *split) Remap() error {
-	if q.mem != nil && q.cfg.Memory.Current(q.mem) {
-		return nil
-	}
-	q.Close()
-	return q.locate()
-}
-
-func (q *split) Close() {
-	if q.mem != nil {
-		q.mem.Release()
-	}
-	q.mem, q.desc, q.avail, q.used = nil, nil, nil, nil
-}
-
-// broken records the driver's fault; the queue never works again.
-func (q *split) broken(format string, args ...any) error {
-	q.err = fmt.Errorf(format+": %w", append(args, ErrBroken)...)
-	return q.err
-}
 
 // more reports whether the avail ring has an entry to pop, looking at shared memory only when it must.
 func (q *split) more() (bool, error) {
@@ -139,6 +87,7 @@ func (q *split) Pop(c *Chain) (bool, error) {
 }
 
 func (q *split) Push(c *Chain, written int) {
+	q.logWritten(c, written)
 	e := q.used[usedRing+usedEntry*int(q.staged&q.mask):]
 	binary.LittleEndian.PutUint64(e, uint64(c.id)|uint64(uint32(written))<<32)
 	q.staged++
@@ -152,12 +101,26 @@ func (q *split) Flush() bool {
 	old := q.flushed
 	q.flushed = q.staged
 	q.publish()
+	q.logEntries(old)
 	return q.wantsCall(old)
 }
 
 // publish stores the used flags and index, which share a word, and is a full barrier.
 func (q *split) publish() {
 	guestmem.Store32(q.used, 0, uint32(q.flags)|uint32(q.flushed)<<16)
+	q.logUsed(0, usedRing)
+}
+
+// logEntries marks the used entries from index old to the published one.
+func (q *split) logEntries(old uint16) {
+	if q.cfg.RingLog == nil {
+		return
+	}
+	n := min(int(q.flushed-old), q.cfg.Size)
+	first := int(old & q.mask)
+	k := min(n, q.cfg.Size-first)
+	q.logUsed(usedRing+usedEntry*first, usedEntry*k)
+	q.logUsed(usedRing, usedEntry*(n-k))
 }
 
 // wantsCall decides whether to call the driver after the used index went from old to what it is now.
@@ -185,6 +148,7 @@ func (q *split) EnableKick() bool {
 	// Both stores are full barriers, so an entry added before the driver could see them is seen by more.
 	if q.cfg.Features&FeatureEventIdx != 0 {
 		guestmem.Store16(q.used, usedRing+usedEntry*q.cfg.Size, q.next)
+		q.logUsed(usedRing+usedEntry*q.cfg.Size, eventSize)
 	} else if q.flags != 0 {
 		q.flags = 0
 		q.publish()

@@ -1,8 +1,6 @@
 package virtq
 
-import (
-	"encoding/binary"
-)
+import "encoding/binary"
 
 // descriptor is a private copy of one descriptor.
 type descriptor struct {
@@ -49,7 +47,7 @@ func (q *split) walk(c *Chain, head uint16) error {
 }
 
 // take adds the memory of one descriptor to the chain.
-func (q *split) take(c *Chain, d descriptor) (err error) {
+func (q *ring) take(c *Chain, d descriptor) (err error) {
 	side := &c.in
 	if d.flags&flagWrite != 0 {
 		side = &c.out
@@ -57,6 +55,9 @@ func (q *split) take(c *Chain, d descriptor) (err error) {
 		return q.broken("readable descriptor after a writable one")
 	}
 	c.sawOut = d.flags&flagWrite != 0
+	if c.sawOut && q.cfg.BufferLog != nil {
+		c.spans = append(c.spans, span{d.addr, d.len})
+	}
 	if side.segs, err = q.mem.Guest(side.segs, d.addr, uint64(d.len)); err != nil {
 		return q.broken("descriptor: %v", err)
 	}
@@ -65,7 +66,7 @@ func (q *split) take(c *Chain, d descriptor) (err error) {
 }
 
 // indirect returns the table that d points to and its number of entries.
-func (q *split) indirect(d descriptor, nested bool) ([]byte, int, error) {
+func (q *ring) indirect(d descriptor, nested bool) ([]byte, int, error) {
 	switch {
 	case q.cfg.Features&FeatureIndirect == 0:
 		return nil, 0, q.broken("indirect descriptor without the feature")

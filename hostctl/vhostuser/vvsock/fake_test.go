@@ -83,8 +83,8 @@ func guestIn(t testing.TB, d *Device, mem *frontend.Memory) *fakeGuest {
 }
 
 func (g *fakeGuest) start(base uint16) {
-	g.rxKick, g.rxCall = g.Start(0, g.rx, base)
-	g.txKick, _ = g.Start(1, g.tx, base)
+	g.rxKick, g.rxCall = g.Start(0, g.rx, uint32(base))
+	g.txKick, _ = g.Start(1, g.tx, uint32(base))
 }
 
 // post gives the device a buffer of n bytes, cut in two.

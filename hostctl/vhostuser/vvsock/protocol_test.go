@@ -405,8 +405,8 @@ func TestRestart(t *testing.T) {
 			t.Error("no data")
 		}
 		rx, tx := g.Stop(0), g.Stop(1)
-		g.rxKick, _ = g.Start(0, g.rx, uint16(rx))
-		g.txKick, _ = g.Start(1, g.tx, uint16(tx))
+		g.rxKick, _ = g.Start(0, g.rx, rx)
+		g.txKick, _ = g.Start(1, g.tx, tx)
 	}
 }
 

@@ -125,11 +125,20 @@ func State(index, num uint32) []byte {
 	return binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint32(nil, index), num)
 }
 
+// Layout is a driver's ring of either layout.
+type Layout interface {
+	Entries() int
+	Addr(index uint32) []byte
+}
+
 // Addr encodes a vring_addr.
-func (r *Ring) Addr(index uint32) []byte {
+func (r *Ring) Addr(index uint32) []byte { return vringAddr(r.Mem, index, r.Desc, r.Used, r.Avail) }
+
+// vringAddr encodes a vring_addr without logging: the order is descriptors, device area, driver area.
+func vringAddr(m *Memory, index uint32, offsets ...int) []byte {
 	b := State(index, 0)
-	for _, off := range [...]int{r.Desc, r.Used, r.Avail} {
-		b = binary.LittleEndian.AppendUint64(b, r.Mem.UVA+uint64(off))
+	for _, off := range offsets {
+		b = binary.LittleEndian.AppendUint64(b, m.UVA+uint64(off))
 	}
 	return binary.LittleEndian.AppendUint64(b, 0)
 }
@@ -153,11 +162,11 @@ func (c *Conn) Share(m *Memory) {
 }
 
 // Start sets up a ring and starts it; the descriptors are those to kick with and to be called on.
-func (c *Conn) Start(index uint32, r *Ring, base uint16) (kick, call int) {
+func (c *Conn) Start(index uint32, r Layout, base uint32) (kick, call int) {
 	c.t.Helper()
 	kick, call = c.Eventfd(), c.Eventfd()
-	c.Do(8, State(index, uint32(r.Size)))
-	c.Do(10, State(index, uint32(base)))
+	c.Do(8, State(index, uint32(r.Entries())))
+	c.Do(10, State(index, base))
 	c.Do(9, r.Addr(index))
 	c.Do(13, U64(uint64(index)), call)
 	c.Do(12, U64(uint64(index)), kick)

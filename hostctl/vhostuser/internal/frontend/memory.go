@@ -1,4 +1,4 @@
-// Package frontend is the other side of vhost-user, for tests: guest memory, a driver's side of split rings, and the
+// Package frontend is the other side of vhost-user, for tests: guest memory, a driver's side of split and packed rings, and the
 // messages of a front-end. It does what it is told, also what no real front-end would do.
 package frontend
 

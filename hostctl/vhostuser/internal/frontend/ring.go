@@ -40,6 +40,9 @@ func NewRing(m *Memory, size int, eventIdx bool) *Ring {
 	return r
 }
 
+// Entries returns the size.
+func (r *Ring) Entries() int { return r.Size }
+
 // PutDesc writes entry i of the table at offset table.
 func (r *Ring) PutDesc(table, i int, addr uint64, n uint32, flags, next uint16) {
 	d := r.Mem.Mem[table+16*i:]
