@@ -40,8 +40,6 @@ func (m *meter) add(n int64) {
 	}
 }
 
-func (m *meter) finish() { m.report() }
-
 func (m *meter) report() {
 	m.last = time.Now()
 	p := Progress{Stage: m.stage, Done: m.done, Total: m.total}

@@ -145,7 +145,6 @@ func (w *writing) verify(ctx context.Context) (sum [sha256.Size]byte, err error)
 	if sum != w.img.SHA256 {
 		return sum, errChanged
 	}
-	w.meter.finish()
 	return sum, nil
 }
 
