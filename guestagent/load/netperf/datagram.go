@@ -1,0 +1,91 @@
+package netperf
+
+import (
+	"errors"
+	"io"
+	"net/netip"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// sendDatagrams sends b again and again until time is up or limit bytes are sent; 0 is no limit. Datagrams for which
+// the system has no room are counted as failed, as in the original.
+func (t *transfer) sendDatagrams(b []byte, limit uint64) error {
+	for !t.stop.expired.Load() && (limit == 0 || t.BytesSent < limit) {
+		err := t.timed(func() error { return t.sendSome(b) })
+		switch {
+		case errors.Is(err, unix.ENOBUFS), errors.Is(err, unix.EAGAIN):
+			t.FailedSends++
+		case err != nil:
+			return t.ended("send", err)
+		}
+	}
+	return t.stop.err()
+}
+
+// endDatagrams tells the server that the test is over: empty datagrams, three as some may be lost.
+func (t *transfer) endDatagrams() {
+	for range 3 {
+		_, _ = t.sock.write(nil)
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// firstDatagram takes the datagram that starts a test and binds the socket to its sender, when that is the client.
+func (t *transfer) firstDatagram(b []byte, may func(netip.Addr) bool) error {
+	for {
+		n, from, err := unix.Recvfrom(t.sock.fd, b, 0)
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err != nil:
+			return err
+		case n == 0 && (from == nil || t.stop.expired.Load()):
+			return io.EOF
+		}
+		if may(addrPort(from).Addr()) {
+			return t.adopt(from, n)
+		}
+	}
+}
+
+func (t *transfer) adopt(from unix.Sockaddr, n int) error {
+	if err := unix.Connect(t.sock.fd, from); err != nil {
+		return err
+	}
+	if n == 0 {
+		return io.EOF
+	}
+	t.RecvCalls++
+	t.BytesReceived += uint64(n)
+	return nil
+}
+
+// serveDatagrams takes datagrams until the client's empty one, or until time is up; with an answer it sends that for
+// each.
+func (t *transfer) serveDatagrams(b, answer []byte, may func(netip.Addr) bool) error {
+	t.stop.guard(t.sock, unix.SHUT_RD)
+	receive := func(b []byte) error { return t.firstDatagram(b, may) }
+	for {
+		if err := receive(b); err != nil {
+			return t.datagramEnd(err)
+		}
+		receive = t.receiveDatagram
+		if len(answer) == 0 {
+			continue
+		}
+		if err := t.sendAll(answer); err != nil && !errors.Is(err, unix.ECONNREFUSED) {
+			return t.ended("answer", err)
+		}
+		t.transacted()
+	}
+}
+
+// datagramEnd is nil when the client ended the test or went away: its results tell.
+func (t *transfer) datagramEnd(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNREFUSED) || t.stop.expired.Load() {
+		return t.stop.ctx.Err()
+	}
+	return t.ended("receive", err)
+}

@@ -1,0 +1,157 @@
+package netperf
+
+import (
+	"cmp"
+	"context"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// stallTime is how long a transfer may take to end after its time is up.
+const stallTime = 30 * time.Second
+
+// transfer moves the data, watched.
+func (r *run) transfer(ctx context.Context) error {
+	watched, release := r.client.control.watch(ctx)
+	defer release()
+	stop := newStopper(watched)
+	defer stop.release()
+	r.moved = &transfer{sock: r.sock, stop: stop}
+	if r.Latency {
+		r.moved.latency = new(latencies)
+	}
+	if r.Test.Connects {
+		return r.connections(stop)
+	}
+	stop.guard(r.sock, unix.SHUT_RDWR)
+	if err := r.sock.connect(r.peer); err != nil {
+		return r.moved.ended("connect", err)
+	}
+	defer r.report()()
+	r.start(stop)
+	return r.finish(r.move())
+}
+
+// start starts the clocks. A test that only receives ends when the server says so.
+func (r *run) start(stop *stopper) {
+	r.meter.start(r.Local.MeasureCPU)
+	switch d := time.Duration(max(r.Length, 0)) * time.Second; {
+	case r.Test.Direction != Receive:
+		stop.startClock(d, stallTime)
+	case d > 0:
+		stop.startClock(d+stallTime, 0)
+	}
+}
+
+// move does the test over one socket and ends it in the way of the test.
+func (r *run) move() error {
+	in, out := r.buffers()
+	limit := uint64(max(-r.Length, 0))
+	t := r.moved
+	switch {
+	case r.Test.Direction == Receive:
+		return thenFinish(t, t.receiveStream(in))
+	case r.Test.udp() && r.Test.Direction == Send:
+		err := t.sendDatagrams(out, limit)
+		t.endDatagrams()
+		return err
+	case r.Test.udp():
+		err := t.askDatagrams(out, in, r.Burst, limit)
+		t.endDatagrams()
+		return err
+	case r.Test.Direction == Send:
+		return thenFinish(t, t.sendStream(out, limit))
+	}
+	return thenFinish(t, t.askStream(out, in, r.Burst, limit))
+}
+
+// thenFinish ends the stream in an orderly way, if it went well.
+func thenFinish(t *transfer, err error) error {
+	if err != nil {
+		return err
+	}
+	return t.finish()
+}
+
+// finish takes the figures. A stream sent is over when the peer has read it; other tests are when time is up.
+func (r *run) finish(err error) error {
+	end := time.Now()
+	if r.Test.Direction == RR || r.Test.udp() {
+		end = r.moved.stop.end()
+	}
+	r.meter.finish(r.sock, end)
+	return err
+}
+
+// connections is a TCP_CRR. The first socket was made to show its buffers and is not used.
+func (r *run) connections(stop *stopper) error {
+	defer r.report()()
+	in, out := r.buffers()
+	last := r.sock
+	dial := func() (*socket, error) {
+		s, err := newSocket(r.options(r.local.Addr()))
+		if err != nil {
+			return nil, err
+		}
+		stop.guard(s, unix.SHUT_RDWR)
+		if err := s.connect(r.peer); err != nil {
+			s.Close()
+			return nil, err
+		}
+		return s, nil
+	}
+	r.start(stop)
+	err := r.moved.connectAndAsk(out, in, uint64(max(-r.Length, 0)), dial)
+	r.meter.finish(last, stop.end())
+	r.meter.retransmits = -1
+	return err
+}
+
+// buffers are those of the receive and of the send calls.
+func (r *run) buffers() (in, out []byte) {
+	if r.Test.Direction == RR {
+		return make([]byte, r.Response), filled(r.Request)
+	}
+	send, receive := r.sizes()
+	return make([]byte, receive), filled(send)
+}
+
+// sizes are those of the send and receive calls of a stream test: what was asked for, or what a socket buffer holds.
+func (r *run) sizes() (send, receive int) {
+	send = min(cmp.Or(r.Local.SendSize, int(r.send)), maxSize)
+	if r.Test.udp() {
+		send = min(send, maxDatagram)
+	}
+	return send, min(cmp.Or(r.Local.RecvSize, int(r.recv)), maxSize)
+}
+
+// report calls OnInterim every interval until the function it returns is called, which calls it a last time.
+func (r *run) report() func() {
+	if r.Interim <= 0 || r.OnInterim == nil {
+		return func() {}
+	}
+	quit, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		ticker := time.NewTicker(r.Interim)
+		defer ticker.Stop()
+		var seen uint64
+		since := time.Now()
+		tell := func() {
+			now, units := time.Now(), r.moved.progress.Load()
+			r.OnInterim(Interim{units - seen, now.Sub(since), now})
+			seen, since = units, now
+		}
+		for {
+			select {
+			case <-ticker.C:
+				tell()
+			case <-quit:
+				tell()
+				return
+			}
+		}
+	}()
+	return func() { close(quit); <-done }
+}
