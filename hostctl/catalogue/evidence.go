@@ -39,9 +39,7 @@ func (tr *trial) collect(ctx context.Context) []Finding {
 	var all []Finding
 	for _, vm := range tr.s.lab.Machines() {
 		name := vm.Name()
-		if slices.ContainsFunc(vm.Findings(), func(f Finding) bool { return f.Fatal }) {
-			tr.t.Poll(lab.WaitOops, func() bool { return false }) // for the rest of the report
-		}
+		tr.awaitReport(vm)
 		tr.saveText(name+".argv.txt", strings.Join(vm.Argv(), "\n")+"\n")
 		kernel := tr.kernelLog(ctx, vm)
 		for _, log := range sortedKeys(vm.Logs()) {
@@ -55,6 +53,16 @@ func (tr *trial) collect(ctx context.Context) []Finding {
 		all = append(all, merge(seen, kernel)...)
 	}
 	return all
+}
+
+// awaitReport gives the console of a guest that died the time to say why: QEMU's
+// own event comes first and tells nothing.
+func (tr *trial) awaitReport(vm Machine) {
+	fatal := func(f Finding) bool { return f.Fatal }
+	told := func(f Finding) bool { return f.Fatal && f.Text != "" }
+	if slices.ContainsFunc(vm.Findings(), fatal) {
+		tr.t.Poll(lab.WaitEvent, func() bool { return slices.ContainsFunc(vm.Findings(), told) })
+	}
 }
 
 // kernelLog keeps the guest's kernel log and returns what is bad in the part

@@ -173,6 +173,7 @@ func (tr *trial) guard(fn func()) {
 func (tr *trial) finish(res *report.Result) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*tr.s.lab.Timeout(lab.WaitAgent))
 	defer cancel()
+	tr.t.setContext(ctx)
 	for _, stop := range tr.stops {
 		stop(ctx)
 	}
@@ -210,7 +211,6 @@ func (tr *trial) check(ctx context.Context) string {
 // dirty says how the lab differs.  Drivers that were set back start anew, so what
 // the instance changed gets the table's time to be as it was.
 func (tr *trial) dirty(ctx context.Context) (why string, err error) {
-	tr.t.setContext(ctx)
 	tr.t.Poll(lab.WaitLink, func() bool {
 		var now snapshot
 		if now, err = look(ctx, tr.s.lab); err == nil {
