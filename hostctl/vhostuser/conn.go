@@ -27,13 +27,15 @@ type conn struct {
 	protocol   uint64 // accepted
 	status     uint64
 	backendReq int
+	log        *guestmem.Log // nil before SET_LOG_BASE
+	logFD      int
 
 	dropOnce sync.Once
 	dropErr  error // written once, before the socket is closed
 }
 
 func newConn(s *Server, uc *net.UnixConn) *conn {
-	c := &conn{srv: s, codec: codec{conn: uc}, mem: guestmem.New(), backendReq: -1}
+	c := &conn{srv: s, codec: codec{conn: uc}, mem: guestmem.New(), backendReq: -1, logFD: -1}
 	for i := range min(s.dev.Queues(), maxQueues) {
 		c.rings = append(c.rings, newRing(c, i))
 	}
@@ -48,6 +50,7 @@ func (c *conn) serve() error {
 		r.close()
 	}
 	c.closeBackendReq()
+	c.closeLog()
 	c.mem.Close()
 	c.srv.dev.Disconnected()
 	switch {

@@ -2,12 +2,16 @@ package vhostuser
 
 import "picolab/hostctl/vhostuser/virtq"
 
-// FeatureProtocol is VHOST_USER_F_PROTOCOL_FEATURES; a Server always offers it.
-const FeatureProtocol = 1 << 30
+// Feature bits of the protocol.
+const (
+	FeatureProtocol = 1 << 30 // VHOST_USER_F_PROTOCOL_FEATURES; a Server always offers it
+	FeatureLogAll   = 1 << 26 // VHOST_F_LOG_ALL; a Server offers it with ProtocolLogShmfd
+)
 
 // Protocol features that the package implements.
 const (
 	ProtocolMQ                 = 1 << 0
+	ProtocolLogShmfd           = 1 << 1
 	ProtocolReplyAck           = 1 << 3
 	ProtocolBackendReq         = 1 << 5
 	ProtocolConfig             = 1 << 9
@@ -15,7 +19,7 @@ const (
 	ProtocolMemSlots           = 1 << 15
 	ProtocolStatus             = 1 << 16
 	ProtocolImplemented        = ProtocolCommon | ProtocolConfig
-	ProtocolCommon             = ProtocolMQ | ProtocolReplyAck | ProtocolBackendReq | ProtocolResetDevice | ProtocolMemSlots | ProtocolStatus
+	ProtocolCommon             = ProtocolMQ | ProtocolLogShmfd | ProtocolReplyAck | ProtocolBackendReq | ProtocolResetDevice | ProtocolMemSlots | ProtocolStatus
 	ringFeatures               = virtq.FeatureIndirect | virtq.FeatureEventIdx | virtq.FeatureVersion1 | FeatureProtocol
 	maxQueues                  = 256 // SET_VRING_KICK has 8 bits for the index
 	maxConfig                  = 256 // bytes of configuration space (VHOST_USER_MAX_CONFIG_SIZE)
@@ -26,12 +30,14 @@ const (
 type Device interface {
 	// Queues returns the number of rings, at most 256.
 	Queues() int
-	// Features returns the device's own feature bits; those of rings and protocol are added.
+	// Features returns the device's own feature bits; those of rings and protocol are added. Packed rings are offered
+	// only if virtq.FeaturePacked is among them.
 	Features() uint64
 	// ProtocolFeatures returns which of ProtocolImplemented to offer. QEMU refuses CONFIG for network devices and
 	// requires it for sockets.
 	ProtocolFeatures() uint64
-	// SetFeatures tells what the driver accepted, a subset of what was offered. No ring has to be restarted for it.
+	// SetFeatures tells what the driver accepted, a subset of what was offered; FeatureLogAll, which comes and goes while
+	// rings run, does not show. No ring has to be restarted for it.
 	SetFeatures(features uint64) error
 	// Config returns the configuration space, at most 256 bytes; nil if there is none.
 	Config() []byte

@@ -4,9 +4,13 @@
 // A Server owns the socket, as listener or as client, one front-end at a time, and survives its coming and going. The
 // Device is told when a ring starts and stops; between the two it works the ring inside Ring.Do.
 //
-// Implemented: memory tables and memory slots, split rings with INDIRECT and EVENT_IDX, MQ, REPLY_ACK, CONFIG,
-// RESET_DEVICE, STATUS, CONFIGURE_MEM_SLOTS, BACKEND_REQ (the channel is accepted and kept). Not implemented, and not
-// offered: dirty page logging and inflight buffers (their messages are refused), post-copy, IOMMU, other endianness.
+// Implemented: memory tables and memory slots, split and packed rings with INDIRECT and EVENT_IDX, MQ, LOG_SHMFD (dirty
+// page logging), REPLY_ACK, CONFIG, RESET_DEVICE, STATUS, CONFIGURE_MEM_SLOTS, BACKEND_REQ (the channel is accepted and
+// kept). Not implemented, and not offered: inflight buffers (their messages are refused), post-copy, IOMMU, other
+// endianness.
+//
+// A packed ring resumes exactly where GET_VRING_BASE said. A front-end that lost its back-end without that message cannot
+// know the place; finding it by a scan of the descriptors' AVAIL and USED flags is the step that is missing.
 //
 // The front-end is not trusted. Sizes, indices and descriptor counts are checked before use; every file descriptor
 // that arrives is owned by exactly one place or closed; O_NONBLOCK is never changed, since the front-end shares it.

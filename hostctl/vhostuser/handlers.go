@@ -8,7 +8,13 @@ import (
 
 func (c *conn) ignore(*message) ([]byte, error) { return nil, nil }
 
-func (c *conn) offered() uint64 { return c.srv.dev.Features() | ringFeatures }
+func (c *conn) offered() uint64 {
+	v := c.srv.dev.Features() | ringFeatures
+	if c.offeredProtocol()&ProtocolLogShmfd != 0 {
+		v |= FeatureLogAll
+	}
+	return v
+}
 
 func (c *conn) offeredProtocol() uint64 { return c.srv.dev.ProtocolFeatures() & ProtocolImplemented }
 
@@ -19,10 +25,14 @@ func (c *conn) setFeatures(m *message) ([]byte, error) {
 	if extra := v &^ c.offered(); extra != 0 {
 		return nil, fmt.Errorf("features %#x were not offered", extra)
 	}
-	if err := c.srv.dev.SetFeatures(v); err != nil {
+	if err := c.srv.dev.SetFeatures(v &^ FeatureLogAll); err != nil {
 		return nil, err
 	}
+	logging := (c.features ^ v) & FeatureLogAll
 	c.features = v
+	if logging != 0 {
+		return nil, c.relog()
+	}
 	return nil, nil
 }
 
@@ -64,7 +74,7 @@ func (c *conn) resetDevice(*message) ([]byte, error) {
 	for _, r := range c.rings {
 		r.stop()
 		r.dropKick()
-		r.enabled, r.haveAddr, r.size, r.base = false, false, 0, 0
+		r.enabled, r.haveAddr, r.haveBase, r.logged, r.size, r.base = false, false, false, false, 0, 0
 	}
 	c.features, c.status = 0, 0
 	return nil, nil

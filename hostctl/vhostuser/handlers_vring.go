@@ -8,6 +8,9 @@ import (
 	"picolab/hostctl/vhostuser/virtq"
 )
 
+// vringLog is the flag of SET_VRING_ADDR that says to log writes to the ring (VHOST_VRING_F_LOG).
+const vringLog = 1
+
 var errRunning = errors.New("vring is running")
 
 // idle returns the ring of a vring_state message that may only come while the ring is stopped.
@@ -37,24 +40,26 @@ func (c *conn) setVringBase(m *message) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if m.u32(4) > 0xffff {
+	if m.u32(4) > 0xffff && c.features&virtq.FeaturePacked == 0 {
 		return nil, fmt.Errorf("vring %d: base %#x", r.index, m.u32(4))
 	}
-	r.base = m.u32(4)
+	r.base, r.haveBase = m.u32(4), true
 	return nil, nil
 }
 
 // setVringAddr takes the three areas; the order in the message is descriptors, used, avail. The front-end may move a ring
-// that runs.
+// that runs, or begin and end the logging of writes to it.
 func (c *conn) setVringAddr(m *message) ([]byte, error) {
 	r, err := c.ring(uint64(m.u32(0)))
 	if err != nil {
 		return nil, err
 	}
-	if m.u32(4) != 0 {
-		return nil, fmt.Errorf("vring %d: flags %#x", r.index, m.u32(4)) // logging is not offered
+	flags := m.u32(4)
+	if flags&^vringLog != 0 || flags != 0 && c.protocol&ProtocolLogShmfd == 0 {
+		return nil, fmt.Errorf("vring %d: flags %#x", r.index, flags)
 	}
 	r.desc, r.usedAddr, r.avail, r.haveAddr = m.u64(8), m.u64(16), m.u64(24), true
+	r.logged, r.logAddr = flags&vringLog != 0, m.u64(32)
 	return nil, r.replace()
 }
 

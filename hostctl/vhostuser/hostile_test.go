@@ -83,7 +83,7 @@ func (h *hostile) sequence(t *testing.T, path string) {
 	}()
 	if h.rnd.IntN(2) == 0 {
 		_ = c.Send(16, 0, frontend.U64(ProtocolImplemented))
-		_ = c.Send(2, 0, frontend.U64(testFeatures|1<<30|1<<32))
+		_ = c.Send(2, 0, frontend.U64(testFeatures|1<<30|1<<32|uint64(h.rnd.IntN(2))<<26|uint64(h.rnd.IntN(2))<<34))
 	}
 	for range 5 + h.rnd.IntN(40) {
 		request, payload := h.message()
@@ -114,7 +114,7 @@ func (h *hostile) someFDs() []int {
 func (h *hostile) message() (uint32, []byte) {
 	numbers := []uint32{0, 0, 0, 1, 1, 2, 16, 16, 0x100, 0x10000, 1 << 31, 0xffffffff}
 	n := func() uint32 { return numbers[h.rnd.IntN(len(numbers))] }
-	switch h.rnd.IntN(12) {
+	switch h.rnd.IntN(14) {
 	case 0:
 		return 37, append(make([]byte, 8), h.region()...)
 	case 1:
@@ -127,7 +127,9 @@ func (h *hostile) message() (uint32, []byte) {
 		}
 		return 5, b
 	case 3, 4:
-		return 9, h.ring.Addr(n())
+		b := h.ring.Addr(n())
+		b[4] = byte(h.rnd.IntN(2))
+		return 9, b
 	case 5, 6:
 		return 12 + uint32(h.rnd.IntN(3)), frontend.U64(uint64(n()))
 	case 7:
@@ -135,6 +137,10 @@ func (h *hostile) message() (uint32, []byte) {
 	case 8:
 		return 18, frontend.State(n(), 1)
 	case 9:
+		return 6, append(frontend.U64(uint64(n())), frontend.U64(uint64(n()))...)
+	case 10:
+		return 7, nil
+	case 11:
 		return uint32(h.rnd.IntN(50)), nil
 	}
 	return uint32(h.rnd.IntN(50)), frontend.State(n(), n())

@@ -17,8 +17,8 @@ var requests = [...]request{
 	3:  {"SET_OWNER", 0, 0, 0, (*conn).ignore},
 	4:  {"RESET_OWNER", 0, 0, 0, (*conn).ignore}, // deprecated; the specification wants it ignored
 	5:  {"SET_MEM_TABLE", 8, 8 + maxFDs*regionSize, maxFDs, (*conn).setMemTable},
-	6:  {name: "SET_LOG_BASE", min: 16, max: 16, fds: 1}, // dirty page logging is not offered
-	7:  {name: "SET_LOG_FD", max: 8, fds: 1},
+	6:  {"SET_LOG_BASE", 16, 16, 1, (*conn).setLogBase},
+	7:  {"SET_LOG_FD", 0, 8, 1, (*conn).setLogFD},
 	8:  {"SET_VRING_NUM", 8, 8, 0, (*conn).setVringNum},
 	9:  {"SET_VRING_ADDR", 40, 40, 0, (*conn).setVringAddr},
 	10: {"SET_VRING_BASE", 8, 8, 0, (*conn).setVringBase},

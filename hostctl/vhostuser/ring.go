@@ -29,8 +29,11 @@ type Ring struct {
 	desc, avail, usedAddr uint64
 	haveAddr, haveKick    bool
 	enabled, running      bool
+	haveBase              bool
 	base                  uint32
 	features              uint64 // as accepted when the ring started
+	logged                bool   // writes to the ring are to be logged
+	logAddr               uint64 // where the log has the device area
 	kick                  int
 
 	mu    sync.Mutex // held while the queue is worked
@@ -38,10 +41,11 @@ type Ring struct {
 	err   error // why the queue cannot be worked any more
 	call  int   // guarded by mu, like errfd
 	errfd int
+	logFD int // the connection's
 }
 
 func newRing(c *conn, index int) *Ring {
-	return &Ring{index: index, conn: c, kick: -1, call: -1, errfd: -1}
+	return &Ring{index: index, conn: c, kick: -1, call: -1, errfd: -1, logFD: -1}
 }
 
 // Index returns the ring's number, from 0.
@@ -70,10 +74,14 @@ func (r *Ring) Do(fn func(virtq.Queue) error) error {
 		return r.err
 	}
 	err := guestmem.Guard(func() error {
+		base := r.queue.Base()
 		err := fn(r.queue)
 		r.queue.Abort()
 		if r.queue.Flush() {
 			r.signal(r.call)
+		}
+		if r.logFD >= 0 && r.queue.Base() != base { // something was used, and so marked
+			r.signal(r.logFD)
 		}
 		return err
 	})
@@ -120,6 +128,7 @@ func (r *Ring) lock() {
 		for ; !locked.Load(); time.Sleep(stallLimit / 10) {
 			unstall(r.call)
 			unstall(r.errfd)
+			unstall(r.logFD)
 		}
 	})
 	r.mu.Lock()
@@ -157,26 +166,37 @@ func (r *Ring) update() error {
 	return nil
 }
 
-func (r *Ring) config() virtq.Config {
-	return virtq.Config{
-		Size: int(r.size), Features: r.conn.features, Base: r.base, Memory: r.conn.mem,
-		Desc: r.desc, Avail: r.avail, Used: r.usedAddr,
+// newQueue sets up a queue on what the front-end has told so far.
+func (r *Ring) newQueue() (q virtq.Queue, err error) {
+	cfg := virtq.Config{
+		Size: int(r.size), Features: r.features, Base: r.base, Memory: r.conn.mem,
+		Desc: r.desc, Avail: r.avail, Used: r.usedAddr, RingLogAddr: r.logAddr,
 	}
+	if !r.haveBase && r.base == 0 && r.features&virtq.FeaturePacked != 0 {
+		cfg.Base = virtq.PackedBase
+	}
+	if r.conn.features&FeatureLogAll != 0 {
+		cfg.BufferLog = r.conn.log
+	}
+	if r.logged {
+		cfg.RingLog = r.conn.log
+	}
+	err = guestmem.Guard(func() (err error) {
+		q, err = virtq.New(cfg)
+		return err
+	})
+	return q, err
 }
 
 func (r *Ring) start() error {
-	var q virtq.Queue
-	err := guestmem.Guard(func() (err error) {
-		q, err = virtq.New(r.config())
-		return err
-	})
+	r.features = r.conn.features &^ FeatureLogAll
+	q, err := r.newQueue()
 	if err != nil {
 		return fmt.Errorf("start vring %d: %w", r.index, err)
 	}
 	r.lock()
 	r.queue, r.err = q, nil
 	r.mu.Unlock()
-	r.features = r.conn.features
 	if err := r.conn.srv.dev.StartRing(r); err != nil {
 		r.retire()
 		return fmt.Errorf("start vring %d: %w", r.index, err)
@@ -200,13 +220,16 @@ func (r *Ring) retire() {
 	r.lock()
 	defer r.mu.Unlock()
 	if r.queue != nil {
-		r.base = r.queue.Base()
+		r.keepBase()
 		r.queue.Close()
 		r.queue = nil
 	}
 }
 
-// replace puts the queue on the addresses and the memory that hold now, without the device noticing.
+// keepBase remembers where the queue is.
+func (r *Ring) keepBase() { r.base, r.haveBase = r.queue.Base(), true }
+
+// replace puts the queue on the addresses, the memory and the log that hold now, without the device noticing.
 func (r *Ring) replace() error {
 	if !r.running {
 		return nil
@@ -216,8 +239,8 @@ func (r *Ring) replace() error {
 	if r.queue == nil || r.err != nil {
 		return nil
 	}
-	r.base = r.queue.Base()
-	q, err := virtq.New(r.config())
+	r.keepBase()
+	q, err := r.newQueue()
 	if err != nil {
 		r.fail(err)
 		return fmt.Errorf("move vring %d: %w", r.index, err)

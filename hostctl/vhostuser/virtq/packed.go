@@ -50,12 +50,11 @@ func newPacked(cfg Config) (*packed, error) {
 	// What lies between was popped by a predecessor and never came back: those entries stay taken.
 	q.next = q.flushed + q.lapped(q.next-q.flushed)
 	q.staged = q.flushed
-	if err := q.locate(); err != nil {
-		return nil, err
-	}
-	q.publish(eventEnable) // a predecessor may have wanted no kicks
-	return q, nil
+	return q, q.locate()
 }
+
+// begin asks for kicks: a predecessor may have wanted none.
+func (q *packed) begin() { q.publish(eventEnable) }
 
 // lapped reduces a distance to two laps, after which everything looks the same.
 func (q *packed) lapped(d uint16) uint16 { return d & (q.mask<<1 | 1) }

@@ -79,8 +79,29 @@ func New(cfg Config) (Queue, error) {
 	if cfg.Size <= 0 || cfg.Size > MaxSize || bits.OnesCount(uint(cfg.Size)) != 1 {
 		return nil, fmt.Errorf("set up ring: %d entries: %w", cfg.Size, ErrConfig)
 	}
+	var q layout
+	var err error
 	if cfg.Features&FeaturePacked != 0 {
-		return newPacked(cfg)
+		q, err = newPacked(cfg)
+	} else {
+		q, err = newSplit(cfg)
 	}
-	return newSplit(cfg)
+	if err != nil {
+		return nil, err
+	}
+	begun := false
+	defer func() {
+		if !begun { // the memory is gone: see guestmem.Guard
+			q.Close()
+		}
+	}()
+	q.begin()
+	begun = true
+	return q, nil
+}
+
+// layout is a queue that has yet to touch its ring for the first time.
+type layout interface {
+	Queue
+	begin()
 }

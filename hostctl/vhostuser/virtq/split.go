@@ -40,14 +40,15 @@ func newSplit(cfg Config) (*split, error) {
 		return nil, fmt.Errorf("set up ring: base %#x: %w", cfg.Base, ErrConfig)
 	}
 	q := &split{ring: ring{cfg: cfg}, mask: uint16(cfg.Size - 1), next: uint16(cfg.Base), seen: uint16(cfg.Base)}
-	if err := q.locate(); err != nil {
-		return nil, err
-	}
-	// The index in memory is right only now, not when SET_VRING_ADDR came: firmware may have used the ring since.
+	return q, q.locate()
+}
+
+// begin takes the used index from memory. It is right only now, not when SET_VRING_ADDR came: firmware may have used the
+// ring since.
+func (q *split) begin() {
 	q.flushed = guestmem.Load16(q.used, 2)
 	q.staged = q.flushed
 	q.publish()
-	return q, nil
 }
 
 func (q *split) Base() uint32 { return uint32(q.next - uint16(q.inflight)) }
