@@ -94,8 +94,13 @@ func (c *Client) Run(ctx context.Context, cfg *Config) (*Result, error) {
 	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
+	return c.run(ctx, cfg, new(latencies))
+}
+
+// run does a checked test once. Its latencies, if they are wanted, are added to lat.
+func (c *Client) run(ctx context.Context, cfg *Config, lat *latencies) (*Result, error) {
 	defer bindCPU(int32(cfg.Local.CPU))()
-	r := &run{Config: cfg, client: c, request: cfg.request()}
+	r := &run{Config: cfg, client: c, request: cfg.request(), latencies: lat}
 	defer r.close()
 	if err := r.setUp(ctx); err != nil {
 		return nil, err
@@ -120,6 +125,7 @@ type run struct {
 	sock        *socket
 	send, recv  int32   // initial buffers, bytes
 	moved       *transfer
+	latencies   *latencies
 	meter       meter
 }
 

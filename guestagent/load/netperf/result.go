@@ -20,8 +20,7 @@ type Result struct {
 	Latency         *Latency    `json:"latency,omitempty"`
 	Confidence      *Confidence `json:"confidence,omitempty"`
 
-	spec      Test
-	latencies *latencies
+	spec Test
 }
 
 // End is one side of a result. Sizes are bytes.
@@ -76,7 +75,7 @@ func (r *run) result(far *results) *Result {
 	out := &Result{
 		Test: r.Test.Name, spec: r.Test, Length: r.Length, Elapsed: r.meter.elapsed().Seconds(),
 		Local: r.localEnd(), Remote: r.remoteEnd(far), Segment: int(r.meter.segment),
-		Transactions: near.Transactions, latencies: near.latency, Latency: near.latency.summary(),
+		Transactions: near.Transactions, Latency: near.latency.summary(),
 	}
 	if r.Test.Direction == RR {
 		out.Request, out.Response, out.Burst = r.Request, r.Response, r.Burst

@@ -19,7 +19,7 @@ func (r *run) transfer(ctx context.Context) error {
 	defer stop.release()
 	r.moved = &transfer{sock: r.sock, stop: stop}
 	if r.Latency {
-		r.moved.latency = new(latencies)
+		r.moved.latency = r.latencies
 	}
 	if r.Test.Connects {
 		return r.connections(stop)

@@ -1,0 +1,107 @@
+// Netperf measures a network together with a netserver on another machine.
+//
+//	netperf [option...] [-- test option...]
+//
+// It talks to netserver of this program and to that of netperf 2.6 and 2.7, and
+// writes its results in the layout of the original.
+//
+// Options, most of them as in netperf(1). "a,b" is for the local and the remote
+// side: "a" alone is both, "a," the first, ",b" the second.
+//
+//	-H host[,4|6]   netserver's name or address (localhost)
+//	-L addr[,4|6]   local address of the connections
+//	-p port[,local] netserver's port (12865)
+//	-4, -6          IPv4 or IPv6
+//	-t test         TCP_STREAM (default), TCP_MAERTS, UDP_STREAM, TCP_RR,
+//	                UDP_RR, TCP_CRR, or omni
+//	-l n            seconds (10); negative: bytes of a stream, or transactions
+//	-f unit         G M K: bytes, powers of 1024; g m k: bits, powers of 1000
+//	-c, -C          measure the local, remote CPU use (/proc/stat)
+//	-D [secs]       interim results, every second unless told otherwise
+//	-i max,min      iterations (10,3), at most 30
+//	-I level[,w]    confidence of 95 or 99 percent that the mean is within w
+//	                percent (10: plus or minus 5)
+//	-r              confidence of the result alone, not of the CPU use
+//	-T a,b          CPUs to run on
+//	-j              measure latencies
+//	-P 0|1          without or with headings
+//	-v 0|1|2        one figure; the usual; more
+//	-n n            number of CPUs: taken, and not needed
+//	-s secs         wait between setting up and starting
+//	-S              SO_KEEPALIVE on the data connection
+//	-y a,b  -Y a,b  SO_PRIORITY; IP_TOS
+//	-B text         printed with the result
+//	--json          everything measured, as JSON
+//	-V              version
+//
+// Test options:
+//
+//	-m a,b  -M a,b  size of the send calls; of the receive calls
+//	-r req,rsp      sizes in transactions (1,1)
+//	-s a[,b]        local SO_SNDBUF, SO_RCVBUF
+//	-S a[,b]        remote SO_SNDBUF, SO_RCVBUF
+//	-D [a][,b]      TCP_NODELAY
+//	-b n            requests under way beside the first one
+//	-K a,b          congestion control, for example bbr,cubic
+//	-P a,b          ports of the data connection
+//	-R 0|1          allow routing (1, but 0 for UDP_STREAM)
+//	-k [list]       results as KEY=VALUE lines
+//	-o [list]       comma separated
+//	-O [list]       in columns
+//	-d dir -T proto in an omni test: send, recv, rr; tcp, udp
+//	-c              in an omni test: a connection for each transaction
+//	-4, -6          address family of the data connection
+//
+// A list is output selectors with commas, a file with such, "all", or "?" to see
+// them. Sizes may end in K, M, G (powers of 1024) or k, m, g (of 1000).
+//
+// The exit code is 0, 1 when a test failed, and 2 when the command line is wrong.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+
+	"picolab/guestagent/load/netperf"
+
+	"golang.org/x/sys/unix"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
+	err := run(ctx, stdio{os.Stdout, os.Stderr}, os.Args[1:])
+	stop()
+	if err == nil {
+		return
+	}
+	fmt.Fprintln(os.Stderr, "netperf:", err)
+	if errors.Is(err, errUsage) {
+		os.Exit(2)
+	}
+	os.Exit(1)
+}
+
+type stdio struct{ out, err io.Writer }
+
+var errUsage = errors.New("see netperf --help")
+
+// run is the command. The end of ctx ends it early.
+func run(ctx context.Context, std stdio, args []string) error {
+	o, err := netperf.ParseOptions(args)
+	if err != nil {
+		return fmt.Errorf("%w; %w", err, errUsage)
+	}
+	switch {
+	case o.Help:
+		_, err = io.WriteString(std.out, manual)
+	case o.Version:
+		_, err = fmt.Fprintln(std.out, "Netperf version 2.7.1 (picolab)")
+	default:
+		err = o.Run(ctx, std.out, std.err)
+	}
+	return err
+}
