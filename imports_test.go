@@ -81,7 +81,7 @@ var doors = map[string]string{
 	"github.com/digitalocean/go-qemu":   "hostctl/internal/qemu",
 	"github.com/diskfs/go-diskfs":       "images/disk",
 	"github.com/goccy/go-yaml":          "recipes hostctl/internal/cli",
-	"github.com/klauspost/compress":     "initramfs/cpio initramfs/internal/decompress images/assemble",
+	"github.com/klauspost/compress":     "initramfs/cpio initramfs/internal/decompress images/assemble hostctl/internal/inflate",
 	"github.com/mdlayher/vsock":         "guestagent/transport",
 	"github.com/mikelolasagasti/xz":     "initramfs/internal/decompress recipes/debian", // recipes may not import initramfs
 	"github.com/safchain/ethtool":       "guestagent/verbs",

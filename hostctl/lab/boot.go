@@ -4,10 +4,13 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 
+	"picolab/hostctl/internal/inflate"
 	"picolab/hostctl/internal/newc"
 	"picolab/images/manifest"
 )
@@ -27,15 +30,16 @@ func newToken() string {
 	return hex.EncodeToString(b[:])
 }
 
-// writeInitrd writes the image's segments and a last one with b to path. Only the owner may read it: it holds the token.
-func writeInitrd(path string, m *manifest.Manifest, b boot) error {
+// writeInitrd writes the image's segments, unpacked if asked, and a last one with b to path. Only the owner may read it:
+// it holds the token.
+func writeInitrd(path string, m *manifest.Manifest, unpack bool, b boot) error {
 	f, err := os.OpenFile(path+".new", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
 		return fmt.Errorf("write initrd: %w", err)
 	}
 	defer f.Close()
 	for _, segment := range m.Segments() {
-		if err := appendSegment(f, segment); err != nil {
+		if err := appendSegment(f, segment, unpack); err != nil {
 			return fmt.Errorf("write initrd: %w", err)
 		}
 	}
@@ -52,16 +56,35 @@ func writeInitrd(path string, m *manifest.Manifest, b boot) error {
 
 // appendSegment copies a segment and fills up to a multiple of four bytes: the kernel takes an uncompressed archive only
 // from there (init/initramfs.c, unpack_to_rootfs).
-func appendSegment(w io.Writer, path string) error {
+func appendSegment(w io.Writer, path string, unpack bool) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	n, err := io.Copy(w, f)
+	var n int64
+	if unpack {
+		n, err = inflate.Segment(w, f)
+	} else {
+		n, err = io.Copy(w, f)
+	}
 	if err != nil {
 		return err
 	}
 	_, err = w.Write(make([]byte, -n&3))
 	return err
+}
+
+// bootable returns the kernel file that QEMU is given. Under TCG it is unpacked here, once: the guest would spend a second
+// on it at every boot.
+func (l *Lab) bootable(m *manifest.Manifest) (string, error) {
+	if l.spec.Accel != AccelTCG || l.env.Cache == "" {
+		return m.Kernel(), nil
+	}
+	path, err := inflate.KernelFile(filepath.Join(l.env.Cache, "kernels"), m.Kernel(), m.KernelSHA256())
+	if errors.Is(err, inflate.ErrUnsupported) {
+		l.logf("image %s: its kernel unpacks itself: %v", m.Name, err)
+		return m.Kernel(), nil
+	}
+	return path, err
 }

@@ -37,7 +37,7 @@ func oddImage(t *testing.T) *manifest.Manifest {
 func TestWriteInitrd(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "initrd")
 	want := boot{Token: newToken(), Image: "id", Hostname: "a", Port: 1024}
-	if err := writeInitrd(path, oddImage(t), want); err != nil {
+	if err := writeInitrd(path, oddImage(t), false, want); err != nil {
 		t.Fatal(err)
 	}
 	data, err := os.ReadFile(path)
@@ -68,7 +68,7 @@ func TestWriteInitrdMissingSegment(t *testing.T) {
 	m := oddImage(t)
 	os.Remove(m.Segments()[1])
 	path := filepath.Join(t.TempDir(), "initrd")
-	if err := writeInitrd(path, m, boot{}); err == nil {
+	if err := writeInitrd(path, m, false, boot{}); err == nil {
 		t.Error("a missing segment is no error")
 	}
 	if _, err := os.Stat(path); err == nil {

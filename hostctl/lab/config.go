@@ -7,7 +7,7 @@ import (
 
 // files are the paths a guest's QEMU is told of.
 type files struct {
-	initrd, qmp, consoleSocket, consoleLog string
+	kernel, initrd, qmp, consoleSocket, consoleLog string
 }
 
 // config makes the guest's QEMU configuration from data alone: the same spec, image and files give the same argv. Neither
@@ -19,7 +19,7 @@ func config(lab string, g Guest, accel string, m *manifest.Manifest, vsock qemu.
 		Accel:         accel,
 		CPUs:          g.CPUs,
 		MemoryMiB:     g.MemoryMiB,
-		Kernel:        m.Kernel(),
+		Kernel:        f.kernel,
 		Initrd:        f.initrd,
 		Vsock:         vsock,
 		SpareSlots:    g.SpareSlots,

@@ -47,7 +47,7 @@ func TestArgvGolden(t *testing.T) {
 			if accel == AccelKVM {
 				vsock = qemu.Vsock{Kind: "kernel", CID: g.CID}
 			}
-			f := files{initrd: "/tmp/i", qmp: "/tmp/q", consoleSocket: "/tmp/c", consoleLog: "/out/console.log"}
+			f := files{kernel: m.Kernel(), initrd: "/tmp/i", qmp: "/tmp/q", consoleSocket: "/tmp/c", consoleLog: "/out/console.log"}
 			args, err := qemu.Cmdline(config(s.Name, g, accel, m, vsock, taps, f))
 			if err != nil {
 				t.Fatal(err)

@@ -106,8 +106,12 @@ func (v *VM) listening() {
 // makeArgv settles the QEMU command line and leaves it as evidence, before there is anything to go wrong.
 func (v *VM) makeArgv() error {
 	base := filepath.Join(v.lab.sockets, v.spec.Name)
+	kernel, err := v.lab.bootable(v.image)
+	if err != nil {
+		return infra("prepare kernel of guest %s: %w", v.spec.Name, err)
+	}
 	v.config = config(v.lab.spec.Name, v.spec, v.lab.spec.Accel, v.image, v.device.config(), v.taps, files{
-		initrd: v.initrd(), qmp: base + ".qmp", consoleSocket: base + ".console", consoleLog: v.console.path,
+		kernel: kernel, initrd: v.initrd(), qmp: base + ".qmp", consoleSocket: base + ".console", consoleLog: v.console.path,
 	})
 	args, err := qemu.Cmdline(v.config)
 	if err != nil {

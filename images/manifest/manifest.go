@@ -164,6 +164,16 @@ func (m *Manifest) Kernel() string {
 	return ""
 }
 
+// KernelSHA256 is the digest of the kernel file in hex, "" when there is none.
+func (m *Manifest) KernelSHA256() string {
+	for _, f := range m.Files {
+		if f.Role == RoleKernel {
+			return f.SHA256
+		}
+	}
+	return ""
+}
+
 // Segments are the paths of the initramfs segments, in boot order.
 func (m *Manifest) Segments() []string { return m.byRole(RoleSegment) }
 
