@@ -121,7 +121,9 @@ func TestKernelFile(t *testing.T) {
 
 func TestSegment(t *testing.T) {
 	plain := bytes.Repeat([]byte("070701"), 1000)
-	for name, in := range map[string][]byte{"plain": plain, "zstd": pack(t, plain)} {
+	for name, in := range map[string][]byte{
+		"plain": plain, "zstd": pack(t, plain), "padded": append(pack(t, plain), make([]byte, 100)...),
+	} {
 		var out bytes.Buffer
 		n, err := Segment(&out, bytes.NewReader(in))
 		if err != nil || n != int64(len(plain)) || !bytes.Equal(out.Bytes(), plain) {
