@@ -160,13 +160,15 @@ func Segment(w io.Writer, segment io.ReadSeeker) (int64, error) {
 	if !bytes.Equal(magic[:], zstdMagic) {
 		return io.Copy(w, segment)
 	}
-	r, err := zstd.NewReader(segment)
+	// A segment is padded with NULs, fewer than a frame's magic number among them: with that many more, what follows the
+	// frame always ends the same way.
+	r, err := zstd.NewReader(io.MultiReader(segment, bytes.NewReader(make([]byte, len(zstdMagic)))))
 	if err != nil {
 		return 0, err
 	}
 	defer r.Close()
 	n, err := io.Copy(w, io.LimitReader(r, maxSegment+1))
-	if errors.Is(err, zstd.ErrMagicMismatch) && n > 0 { // the frame has been read; NULs pad the segment
+	if errors.Is(err, zstd.ErrMagicMismatch) && n > 0 {
 		err = nil
 	}
 	if err == nil && n > maxSegment {

@@ -123,6 +123,7 @@ func TestSegment(t *testing.T) {
 	plain := bytes.Repeat([]byte("070701"), 1000)
 	for name, in := range map[string][]byte{
 		"plain": plain, "zstd": pack(t, plain), "padded": append(pack(t, plain), make([]byte, 100)...),
+		"padded a little": append(pack(t, plain), 0, 0),
 	} {
 		var out bytes.Buffer
 		n, err := Segment(&out, bytes.NewReader(in))
