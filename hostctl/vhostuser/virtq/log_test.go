@@ -10,7 +10,7 @@ import (
 )
 
 // logSize is the number of entries of the rings here: enough for the areas to be in several pages.
-const logSize = 512
+const logSize = 2048
 
 // logged is a ring whose writes are logged, with what a naive device would have to mark.
 type logged struct {
@@ -98,7 +98,6 @@ func TestLogPacked(t *testing.T) {
 // run compares, batch after batch, the log with the model, and with what has really changed.
 func (l *logged) run(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(3, 4))
-	l.mem.Alloc(0x8000)
 	for round := range 100 {
 		clear(l.bits.Mem)
 		clear(l.dirty)

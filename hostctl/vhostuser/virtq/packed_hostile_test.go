@@ -55,7 +55,12 @@ func TestPackedHostileDrivers(t *testing.T) {
 		}},
 		{"indirect of length 0", func(s *packedSetup) { s.put(0, 0x2000, 0, frontend.Indirect) }},
 		{"indirect of 17 bytes", func(s *packedSetup) { s.put(0, 0x2000, 17, frontend.Indirect) }},
-		{"indirect longer than the ring", func(s *packedSetup) { s.put(0, 0x2000, 16*(size+1), frontend.Indirect) }},
+		{"indirect longer than the ring", func(s *packedSetup) {
+			for i := range size + 1 {
+				s.tableAt(i, 0x1000, 1, 0)
+			}
+			s.put(0, 0x2000, 16*(size+1), frontend.Indirect)
+		}},
 		{"indirect of 2^32-16 bytes", func(s *packedSetup) { s.put(0, 0x2000, 0xfffffff0, frontend.Indirect) }},
 		{"indirect outside", func(s *packedSetup) { s.put(0, memorySize-16, 32, frontend.Indirect) }},
 		{"address in a table outside", func(s *packedSetup) {
