@@ -1,0 +1,14 @@
+// Package vnet is the virtio-net device of a vhost-user back-end, as a port of a switch: frames in batches, from the guest
+// with Take and to the guest with Put, for each pair of queues.
+//
+// The header that virtio-net puts before each frame is passed through, so that two guests can leave checksums and
+// segmentation to each other. What a guest says in it is checked against the frame and against what was negotiated before
+// anybody else sees it (CVE-2024-11614); it may lie across descriptors in any way (CVE-2022-2132). What the guest at the
+// other end has not accepted cannot be Put: see Accepts.
+//
+// Subset: checksums, TCP and UDP segmentation, merged receive buffers, several queue pairs, split and packed rings.
+// Control queue, MAC filter, MTU and link status are the front-end's, as in QEMU. There is no RSS, no hash report, and no
+// UDP fragmentation (UFO).
+//
+// Source: virtio 1.2 section 5.1.
+package vnet
