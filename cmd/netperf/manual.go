@@ -39,7 +39,8 @@ side: "a" alone is both, "a," the first, ",b" the second.
 
 Test options:
 
-	-m a,b  -M a,b  size of the send calls; of the receive calls
+	-m a[,b]        size of the send calls, local and remote
+	-M b[,a]        size of the receive calls, remote and local
 	-r req,rsp      sizes in transactions (1,1)
 	-s a[,b]        local SO_SNDBUF, SO_RCVBUF
 	-S a[,b]        remote SO_SNDBUF, SO_RCVBUF

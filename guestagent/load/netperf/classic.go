@@ -66,9 +66,9 @@ func (o *output) classic(b *strings.Builder) {
 func (o *output) bare(b *strings.Builder) {
 	r := o.result
 	switch {
-	case r.Local.CPU.measured():
+	case o.config.Local.MeasureCPU && r.Local.CPU.measured():
 		fmt.Fprintf(b, "%6.3f %s %s\n", r.Local.Demand, r.Local.CPU.Method, o.brand)
-	case r.Remote.CPU.measured():
+	case o.config.Remote.MeasureCPU && r.Remote.CPU.measured():
 		fmt.Fprintf(b, "%6.3f %s %s\n", r.Remote.Demand, r.Remote.CPU.Method, o.brand)
 	default:
 		fmt.Fprintf(b, "%7.2f %s\n", o.throughput(), o.brand)

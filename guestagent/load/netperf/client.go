@@ -123,7 +123,7 @@ type run struct {
 	response    *response
 	local, peer netip.AddrPort // of the data; local's port may be 0
 	sock        *socket
-	send, recv  int32   // initial buffers, bytes
+	send, recv  int32 // initial buffers, bytes
 	moved       *transfer
 	latencies   *latencies
 	meter       meter

@@ -65,22 +65,29 @@ func (c *control) send(m *Message) error {
 	return m.write(c)
 }
 
-// errPeerGone is the cause of a context that watch ended.
-var errPeerGone = errors.New("peer closed the control connection during the test")
+// Causes of a context that watch ended.
+var (
+	errPeerGone   = errors.New("peer closed the control connection during the test")
+	errPeerSpeaks = errors.New("peer sent a control message during the test")
+)
 
-// watch returns a context that ends when the peer closes the control connection, and a function to call when that
-// does not matter any more. A message that comes meanwhile is kept. Nothing else may read until then.
-func (c *control) watch(ctx context.Context) (context.Context, func()) {
+// watch returns a context that ends when the peer closes the control connection, a channel that is closed when a message
+// begins, and a function to call when neither matters any more. Nothing else may read until then; the message is kept.
+// With silent, a message ends the context too: its sender could go away behind it unnoticed.
+func (c *control) watch(ctx context.Context, silent bool) (watched context.Context, begun <-chan struct{}, release func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	done := make(chan struct{})
 	_ = c.SetReadDeadline(time.Time{})
 	go func() {
 		defer close(done)
-		if _, err := c.in.Peek(1); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		switch _, err := c.in.Peek(1); {
+		case err == nil && silent:
+			cancel(errPeerSpeaks)
+		case err != nil && !errors.Is(err, os.ErrDeadlineExceeded):
 			cancel(errPeerGone)
 		}
 	}()
-	return ctx, func() {
+	return ctx, done, func() {
 		_ = c.SetReadDeadline(time.Unix(1, 0))
 		<-done
 		cancel(nil)

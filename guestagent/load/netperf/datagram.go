@@ -2,6 +2,7 @@ package netperf
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/netip"
 	"time"
@@ -12,6 +13,11 @@ import (
 // sendDatagrams sends b again and again until time is up or limit bytes are sent; 0 is no limit. Datagrams for which
 // the system has no room are counted as failed, as in the original.
 func (t *transfer) sendDatagrams(b []byte, limit uint64) error {
+	t.stop.guard(t.sock, noInterrupt) // the end of the test is yet to be sent
+	timeout := unix.NsecToTimeval(int64(100 * time.Millisecond))
+	if err := unix.SetsockoptTimeval(t.sock.fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &timeout); err != nil {
+		return fmt.Errorf("limit the time of a send: %w", err)
+	}
 	for !t.stop.expired.Load() && (limit == 0 || t.BytesSent < limit) {
 		err := t.timed(func() error { return t.sendSome(b) })
 		switch {
@@ -24,11 +30,20 @@ func (t *transfer) sendDatagrams(b []byte, limit uint64) error {
 	return t.stop.err()
 }
 
-// endDatagrams tells the server that the test is over: empty datagrams, three as some may be lost.
-func (t *transfer) endDatagrams() {
-	for range 3 {
+// endDatagrams tells the server that the test is over, by empty datagrams: three as the original sends, and as a full
+// socket buffer drops them all, more until answered is closed or the server must have given up by itself.
+func (t *transfer) endDatagrams(answered <-chan struct{}) {
+	for i := range 200 {
 		_, _ = t.sock.write(nil)
-		time.Sleep(time.Millisecond)
+		pause := time.Millisecond
+		if i >= 2 {
+			pause = 20 * time.Millisecond
+		}
+		select {
+		case <-answered:
+			return
+		case <-time.After(pause):
+		}
 	}
 }
 

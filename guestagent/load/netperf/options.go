@@ -113,9 +113,15 @@ func (o *Options) global() []option {
 func (o *Options) test() []option {
 	c := &o.Config
 	size := func(a, b *int) func(string) error { return both(setSize, a, b) }
+	one := func(a, b *int) func(string) error {
+		return func(v string) error {
+			first, second := two(v)
+			return cmp.Or(setSize(a, first), setSize(b, second))
+		}
+	}
 	return []option{
-		{'m', required, size(&c.Local.SendSize, &c.Remote.SendSize)},
-		{'M', required, size(&c.Local.RecvSize, &c.Remote.RecvSize)},
+		{'m', required, one(&c.Local.SendSize, &c.Remote.SendSize)},
+		{'M', required, one(&c.Remote.RecvSize, &c.Local.RecvSize)},
 		{'r', required, size(&c.Request, &c.Response)},
 		{'s', required, size(&c.Local.SendBuffer, &c.Local.RecvBuffer)},
 		{'S', required, size(&c.Remote.SendBuffer, &c.Remote.RecvBuffer)},

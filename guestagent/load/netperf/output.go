@@ -115,11 +115,12 @@ func (o *output) columns(b *strings.Builder, row []string) {
 		for len(cells) < headLines {
 			cells = append(cells, "")
 		}
-		cells = append(cells, o.value(key))
-		width := 0
+		value := o.value(key)
+		width := len(value) + 1 // as the original has it
 		for _, c := range cells {
 			width = max(width, len(c))
 		}
+		cells = append(cells, value)
 		for i := range lines {
 			fmt.Fprintf(&lines[i], "%-*s ", width, cells[i])
 		}

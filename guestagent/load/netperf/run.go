@@ -13,7 +13,7 @@ const stallTime = 30 * time.Second
 
 // transfer moves the data, watched.
 func (r *run) transfer(ctx context.Context) error {
-	watched, release := r.client.control.watch(ctx)
+	watched, answered, release := r.client.control.watch(ctx, false)
 	defer release()
 	stop := newStopper(watched)
 	defer stop.release()
@@ -30,7 +30,11 @@ func (r *run) transfer(ctx context.Context) error {
 	}
 	defer r.report()()
 	r.start(stop)
-	return r.finish(r.move())
+	err := r.finish(r.move())
+	if r.Test.udp() {
+		r.moved.endDatagrams(answered)
+	}
+	return err
 }
 
 // start starts the clocks. A test that only receives ends when the server says so.
@@ -44,7 +48,7 @@ func (r *run) start(stop *stopper) {
 	}
 }
 
-// move does the test over one socket and ends it in the way of the test.
+// move does the test over one socket and ends a stream.
 func (r *run) move() error {
 	in, out := r.buffers()
 	limit := uint64(max(-r.Length, 0))
@@ -53,13 +57,9 @@ func (r *run) move() error {
 	case r.Test.Direction == Receive:
 		return thenFinish(t, t.receiveStream(in))
 	case r.Test.udp() && r.Test.Direction == Send:
-		err := t.sendDatagrams(out, limit)
-		t.endDatagrams()
-		return err
+		return t.sendDatagrams(out, limit)
 	case r.Test.udp():
-		err := t.askDatagrams(out, in, r.Burst, limit)
-		t.endDatagrams()
-		return err
+		return t.askDatagrams(out, in, r.Burst, limit)
 	case r.Test.Direction == Send:
 		return thenFinish(t, t.sendStream(out, limit))
 	}

@@ -166,7 +166,7 @@ func (s *Server) omni(ctx context.Context, c *control, m *Message) error {
 	if err := c.send(t.response.message()); err != nil {
 		return err
 	}
-	watched, release := c.watch(ctx)
+	watched, _, release := c.watch(ctx, true)
 	res, err := t.run(watched)
 	release()
 	if err != nil {

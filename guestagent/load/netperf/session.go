@@ -172,10 +172,13 @@ func (t *session) connections(x *transfer, m *meter, in, out []byte) error {
 	x.stop.guard(t.sock, unix.SHUT_RDWR)
 	end := time.Now()
 	first := true
+	timer := time.AfterFunc(connectTime, func() { t.sock.interrupt(unix.SHUT_RDWR) })
+	defer timer.Stop()
 	m.start(t.measuresCPU())
 	err := x.acceptAndAnswer(t.sock, in, out, t.limit(), t.may, func() {
-		if end = time.Now(); first && t.seconds() > 0 {
+		if end = time.Now(); first {
 			first = false
+			timer.Stop()
 			x.stop.startClock(t.seconds()+crrIdleTime, padTime)
 		}
 	})
