@@ -113,10 +113,11 @@ func (r *Ring) fail(err error) {
 // descriptor is the front-end's.
 func (r *Ring) signal(fd int) {
 	if fd >= 0 {
-		one := [8]byte{1}
 		_, _ = unix.Write(fd, one[:])
 	}
 }
+
+var one = [8]byte{1} // what an eventfd adds
 
 // lock takes mu even from a Do that hangs: a front-end can make our write to a blocking descriptor wait for ever by filling
 // its counter. Reading the descriptor lets the write go on.

@@ -14,6 +14,7 @@ import (
 
 	"picolab/hostctl/vhostuser"
 	"picolab/hostctl/vhostuser/internal/unixsock"
+	"picolab/hostctl/vhostuser/virtq"
 )
 
 // Limits of one device.
@@ -186,7 +187,7 @@ func (d *Device) Stats() Stats {
 type backend Device
 
 func (b *backend) Queues() int      { return numRings }
-func (b *backend) Features() uint64 { return 0 } // streams are the device's default
+func (b *backend) Features() uint64 { return virtq.FeaturePacked } // streams are the device's default
 
 // ProtocolFeatures includes CONFIG, which QEMU requires of a socket device.
 func (b *backend) ProtocolFeatures() uint64 {

@@ -42,6 +42,12 @@ type vm struct {
 // bootVM starts a guest and waits until its services are there.
 func bootVM(t testing.TB, extra ...string) *vm {
 	t.Helper()
+	return bootVMWith(t, "", extra...)
+}
+
+// bootVMWith is bootVM with properties of the device, ",name=value" each.
+func bootVMWith(t testing.TB, properties string, extra ...string) *vm {
+	t.Helper()
 	img, dir := images(t), t.TempDir()
 	v := &vm{dir: dir, console: &consoleLog{}}
 	cfg := Config{GuestCID: 42, Socket: dir + "/vhost", UDS: dir + "/vsock", Logf: t.Logf}
@@ -59,7 +65,7 @@ func bootVM(t testing.TB, extra ...string) *vm {
 			t.Errorf("serve: %v", err)
 		}
 	})
-	v.qemu, err = proc.Start(context.Background(), v.command(t, img, extra))
+	v.qemu, err = proc.Start(context.Background(), v.command(t, img, properties, extra))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +81,7 @@ func bootVM(t testing.TB, extra ...string) *vm {
 }
 
 // command is QEMU from the host image, run by that image's own loader and libraries.
-func (v *vm) command(t testing.TB, img string, extra []string) proc.Cmd {
+func (v *vm) command(t testing.TB, img, properties string, extra []string) proc.Cmd {
 	kernel, initrd := bootFiles(t, img, v.dir)
 	args := []string{
 		"-nodefaults", "-no-user-config", "-display", "none",
@@ -85,7 +91,7 @@ func (v *vm) command(t testing.TB, img string, extra []string) proc.Cmd {
 		"-append", "console=ttyS0 panic=-1 quiet rdinit=/vsockguest",
 		"-serial", "stdio",
 		"-chardev", "socket,id=vsock,path=" + v.dev.cfg.Socket,
-		"-device", "vhost-user-vsock-pci,chardev=vsock",
+		"-device", "vhost-user-vsock-pci,chardev=vsock" + properties,
 	}
 	cmd := proc.Cmd{Path: "qemu-system-x86_64", Args: append(args, extra...), Stdout: v.console, Stderr: v.console}
 	if root := filepath.Join(img, "host", "root"); exists(root) {
