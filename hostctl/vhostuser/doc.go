@@ -10,7 +10,7 @@
 // endianness.
 //
 // A packed ring resumes exactly where GET_VRING_BASE said. A front-end that lost its back-end without that message cannot
-// know the place; finding it by a scan of the descriptors' AVAIL and USED flags is the step that is missing.
+// know the place, and neither do we: see package virtq.
 //
 // The front-end is not trusted. Sizes, indices and descriptor counts are checked before use; every file descriptor
 // that arrives is owned by exactly one place or closed; O_NONBLOCK is never changed, since the front-end shares it.

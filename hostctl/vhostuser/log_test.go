@@ -145,6 +145,24 @@ func TestLogFD(t *testing.T) {
 	}
 }
 
+// TestStalledLogFD is TestStalledCall for the log's descriptor.
+func TestStalledLogFD(t *testing.T) {
+	s := newSession(t, startServer(t, newEchoDevice()))
+	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if _, err := unix.Write(fd, []byte{0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}); err != nil {
+		t.Fatal(err)
+	}
+	s.Do(7, nil, fd)
+	s.echo(t, "the write for this waits")
+	if base := s.Stop(0); base != 1 {
+		t.Errorf("base %d", base)
+	}
+}
+
 // TestShrunkLog: a front-end that takes the log away loses its connection.
 func TestShrunkLog(t *testing.T) {
 	path := startServer(t, newEchoDevice())

@@ -15,8 +15,10 @@
 // every write to the ring. What was written to a buffer that went back with Abort is not marked: until it is used, its
 // content means nothing.
 //
-// A packed ring says nothing about where its device was. After a crash the place has to be found by looking at the flags
-// of its descriptors, which this package does not do: it begins where Base says.
+// A packed ring does not say where its device was, and this package begins where Base says. After a crash, when nobody knows
+// the base, the flags AVAIL and USED of the descriptors tell the place as long as each buffer takes one entry, as those with
+// indirect tables do. In general they do not: a used chain leaves all its entries but the first as they were, which looks
+// like buffers that are available. Finding the place, with a log of heads in the inflight region, is yet to be written.
 //
 // Sources: virtio 1.2 sections 2.6 to 2.8; the CVEs named in the tests.
 package virtq

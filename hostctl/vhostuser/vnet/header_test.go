@@ -66,6 +66,14 @@ func TestAccepts(t *testing.T) {
 	}
 }
 
+func TestHeaderSize(t *testing.T) {
+	for features, want := range map[uint64]int{0: 10, featureMrgRxbuf: 12, 1 << 32: 12, 1<<32 | featureMrgRxbuf: 12} {
+		if got := sizeOf(features); got != want {
+			t.Errorf("features %#x: %d bytes", features, got)
+		}
+	}
+}
+
 // FuzzHeader: whatever is passed on can be worked with blindly.
 func FuzzHeader(f *testing.F) {
 	f.Add([]byte{1, 1, 54, 0, 0xa8, 5, 34, 0, 16, 0, 0, 0}, 100, uint64(allOffloads))

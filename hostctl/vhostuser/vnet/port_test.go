@@ -240,7 +240,7 @@ func TestCVE_2022_2132(t *testing.T) {
 			g.tx[0].Take()
 		}
 		for _, n := range []int{0, 1, 11, 12, 25} { // one more is an Ethernet header
-			g.tx[0].Add(g.piece(whole[:n]))
+			g.tx[0].Add(g.piece(append(encoded(Header{}), whole[12:]...)[:n]))
 		}
 		g.tx[0].Add(frontend.Buf{Off: 0x100, Len: 100, Write: true})
 		if f := g.take(t, 0, 1600); len(f) != 0 || g.port.Stats().FromBad != 6 {
