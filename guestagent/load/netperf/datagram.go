@@ -2,7 +2,6 @@ package netperf
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"net/netip"
 	"time"
@@ -13,15 +12,11 @@ import (
 // sendDatagrams sends b again and again until time is up or limit bytes are sent; 0 is no limit. Datagrams for which
 // the system has no room are counted as failed, as in the original.
 func (t *transfer) sendDatagrams(b []byte, limit uint64) error {
-	t.stop.guard(t.sock, noInterrupt) // the end of the test is yet to be sent
-	timeout := unix.NsecToTimeval(int64(100 * time.Millisecond))
-	if err := unix.SetsockoptTimeval(t.sock.fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &timeout); err != nil {
-		return fmt.Errorf("limit the time of a send: %w", err)
-	}
+	t.stop.guard(t.sock, noInterrupt) // the end of the test is yet to be sent, and no send blocks for long
 	for !t.stop.expired.Load() && (limit == 0 || t.BytesSent < limit) {
 		err := t.timed(func() error { return t.sendSome(b) })
 		switch {
-		case errors.Is(err, unix.ENOBUFS), errors.Is(err, unix.EAGAIN):
+		case errors.Is(err, unix.ENOBUFS):
 			t.FailedSends++
 		case err != nil:
 			return t.ended("send", err)
@@ -52,7 +47,7 @@ func (t *transfer) firstDatagram(b []byte, may func(netip.Addr) bool) error {
 	for {
 		n, from, err := unix.Recvfrom(t.sock.fd, b, 0)
 		switch {
-		case err == unix.EINTR:
+		case err == unix.EINTR, err == unix.EAGAIN:
 			continue
 		case err != nil:
 			return err

@@ -67,7 +67,7 @@ func TestStrangeFloatsAndTexts(t *testing.T) {
 	if r.Elapsed != 0 || r.Demand != 0 {
 		t.Errorf("elapsed %v, demand %v", r.Elapsed, r.Demand)
 	}
-	if strings.ContainsAny(r.Congestion, "\x1b\xff ") || len(r.Congestion) > congestionLen {
+	if strings.ContainsFunc(r.Congestion, func(c rune) bool { return c <= ' ' || c > '~' }) || len(r.Congestion) > congestionLen {
 		t.Errorf("congestion control %q", r.Congestion)
 	}
 	m.setText(resultsCongestion, congestionLen, strings.Repeat("x", 40))

@@ -109,6 +109,7 @@ func (t *session) move(x *transfer, m *meter) error {
 	}
 	defer conn.Close()
 	x.sock = conn
+	conn.direct()
 	m.start(t.measuresCPU())
 	switch t.Direction {
 	case Receive:
@@ -157,6 +158,7 @@ func (t *session) datagrams(x *transfer, m *meter, out []byte) error {
 	if t.Direction != RR {
 		out = nil
 	}
+	t.sock.direct()
 	m.start(t.measuresCPU())
 	err := x.serveDatagrams(make([]byte, 1<<16), out, t.may)
 	end := time.Now()

@@ -14,6 +14,8 @@ type socket struct {
 	fd     int
 	mu     sync.Mutex // of closed, and so of what fd means
 	closed bool
+
+	placed, isDirect bool // see direct
 }
 
 // interrupt shuts the socket down (unix.SHUT_RD, ...), which ends calls that block on it, connect and accept too.
@@ -31,6 +33,9 @@ func (s *socket) Close() {
 	defer s.mu.Unlock()
 	if !s.closed {
 		s.closed = true
+		if s.placed {
+			places.Add(-1)
+		}
 		_ = unix.Close(s.fd)
 	}
 }
@@ -187,6 +192,9 @@ func (s *socket) accept() (*socket, netip.AddrPort, error) {
 
 // read fills part of b; 0 is the end of a stream, or an empty datagram.
 func (s *socket) read(b []byte) (int, error) {
+	if s.isDirect {
+		return s.directCall(unix.SYS_READ, b)
+	}
 	for {
 		n, err := unix.Read(s.fd, b)
 		if err != unix.EINTR {
@@ -197,6 +205,9 @@ func (s *socket) read(b []byte) (int, error) {
 
 // write sends part of b. SIGPIPE does no harm: the runtime ignores it on what is not standard output.
 func (s *socket) write(b []byte) (int, error) {
+	if s.isDirect {
+		return s.directCall(unix.SYS_WRITE, b)
+	}
 	for {
 		n, err := unix.Write(s.fd, b)
 		if err != unix.EINTR {

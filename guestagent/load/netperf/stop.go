@@ -95,13 +95,6 @@ func (s *stopper) end() time.Time {
 	return time.Now()
 }
 
-// after calls f when d has passed, unless the test is over by then. f may run at the same time as what follows release.
-func (s *stopper) after(d time.Duration, f func()) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.timers = append(s.timers, time.AfterFunc(d, f))
-}
-
 // err says why a transfer was broken off, nil when it was not.
 func (s *stopper) err() error {
 	s.mu.Lock()
