@@ -158,6 +158,7 @@ func TestClientMeetsBadServers(t *testing.T) {
 		"no port":      {status(0), "data port 0"},
 		"dead port": {func(c net.Conn) {
 			_ = (&response{DataPort: 1}).message().write(c)
+			_, _ = io.Copy(io.Discard, c)
 		}, "refused"},
 	} {
 		t.Run(name, func(t *testing.T) {

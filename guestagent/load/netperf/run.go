@@ -85,15 +85,20 @@ func (r *run) finish(err error) error {
 	return err
 }
 
-// connections is a TCP_CRR. The first socket was made to show its buffers and is not used.
+// connections is a TCP_CRR. The first socket was made to show its buffers, holds the
+// place of those that follow, and is not connected.
 func (r *run) connections(stop *stopper) error {
 	defer r.report()()
 	in, out := r.buffers()
 	last := r.sock
+	last.direct()
 	dial := func() (*socket, error) {
 		s, err := newSocket(r.options(r.local.Addr()))
 		if err != nil {
 			return nil, err
+		}
+		if last.isDirect {
+			s.timeouts()
 		}
 		stop.guard(s, unix.SHUT_RDWR)
 		if err := s.connect(r.peer); err != nil {

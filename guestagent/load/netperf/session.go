@@ -176,6 +176,7 @@ func (t *session) connections(x *transfer, m *meter, in, out []byte) error {
 	first := true
 	timer := time.AfterFunc(connectTime, func() { t.sock.interrupt(unix.SHUT_RDWR) })
 	defer timer.Stop()
+	t.sock.direct()
 	m.start(t.measuresCPU())
 	err := x.acceptAndAnswer(t.sock, in, out, t.limit(), t.may, func() {
 		if end = time.Now(); first {

@@ -182,9 +182,9 @@ func (s *socket) accept() (*socket, netip.AddrPort, error) {
 	for {
 		fd, sa, err := unix.Accept4(s.fd, unix.SOCK_CLOEXEC)
 		if err == nil {
-			return &socket{fd: fd}, addrPort(sa), nil
+			return &socket{fd: fd, isDirect: s.isDirect}, addrPort(sa), nil // timeouts are inherited
 		}
-		if !errors.Is(err, unix.EINTR) && !errors.Is(err, unix.ECONNABORTED) {
+		if !errors.Is(err, unix.EINTR) && !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.ECONNABORTED) {
 			return nil, netip.AddrPort{}, fmt.Errorf("accept data connection: %w", err)
 		}
 	}
