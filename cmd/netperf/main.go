@@ -63,7 +63,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 
@@ -74,35 +73,14 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
-	err := run(ctx, stdio{os.Stdout, os.Stderr}, os.Args[1:])
+	err := netperf.Main(ctx, netperf.Stdio{Out: os.Stdout, Err: os.Stderr}, os.Args[1:])
 	stop()
 	if err == nil {
 		return
 	}
 	fmt.Fprintln(os.Stderr, "netperf:", err)
-	if errors.Is(err, errUsage) {
+	if errors.Is(err, netperf.ErrUsage) {
 		os.Exit(2)
 	}
 	os.Exit(1)
-}
-
-type stdio struct{ out, err io.Writer }
-
-var errUsage = errors.New("see netperf --help")
-
-// run is the command. The end of ctx ends it early.
-func run(ctx context.Context, std stdio, args []string) error {
-	o, err := netperf.ParseOptions(args)
-	if err != nil {
-		return fmt.Errorf("%w; %w", err, errUsage)
-	}
-	switch {
-	case o.Help:
-		_, err = io.WriteString(std.out, manual)
-	case o.Version:
-		_, err = fmt.Fprintln(std.out, "Netperf version 2.7.1 (picolab)")
-	default:
-		err = o.Run(ctx, std.out, std.err)
-	}
-	return err
 }

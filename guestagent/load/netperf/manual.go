@@ -1,7 +1,7 @@
-package main
+package netperf
 
-// manual is the doc comment of the command, for --help.
-const manual = `Netperf measures a network together with a netserver on another machine.
+// Manual is the manual of the netperf command, which is its doc comment.
+const Manual = `Netperf measures a network together with a netserver on another machine.
 
 	netperf [option...] [-- test option...]
 
@@ -60,4 +60,25 @@ A list is output selectors with commas, a file with such, "all", or "?" to see
 them. Sizes may end in K, M, G (powers of 1024) or k, m, g (of 1000).
 
 The exit code is 0, 1 when a test failed, and 2 when the command line is wrong.
+`
+
+// ServerManual is that of netserver.
+const ServerManual = `Netserver is the far end of netperf's tests.
+
+	netserver [option...]
+
+It serves the clients of this program and netperf 2.6 and 2.7, several at once,
+in the foreground until it gets SIGINT or SIGTERM.
+
+	-p port         to listen on (12865); 0 is any
+	-L addr[,4|6]   address to listen on, all unless given
+	-4, -6          IPv4 or IPv6 only
+	-allow nets     clients that are served: networks (192.0.2.0/24) or
+	                addresses, with commas; all unless given. Data connections
+	                come from the client's own address or from one of these.
+	-clients n      served at once (64); more wait
+	-f              one client at a time
+	-N              say nothing of what goes wrong with clients
+	-D, -v n        taken, without effect
+	-V              version
 `
