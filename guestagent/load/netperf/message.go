@@ -67,11 +67,11 @@ func (m *Message) wide(i int) uint64 {
 
 func (m *Message) setWide(i int, v uint64) { m.setWords(i, int32(v>>32), int32(v)) }
 
-// text is the string of at most n bytes at byte offset at, without what follows its first NUL, and without bytes that
+// text is the string in the n bytes at byte offset at, without what follows its first NUL, and without bytes that
 // are not printable ASCII: it comes from a peer and goes to terminals.
 func (m *Message) text(at, n int) string {
 	var out []byte
-	for _, c := range m[at : at+n] {
+	for _, c := range m[at : at+n-1] { // the last is the NUL's
 		if c == 0 {
 			break
 		}
