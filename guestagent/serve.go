@@ -24,6 +24,7 @@ type Options struct {
 	Verbs     wire.AgentService                // all but Hello; package verbs has it
 	Logf      func(format string, args ...any) // default: nothing
 
+	Greeted      func()        // called at every accepted Hello; nil = nobody cares
 	HelloTimeout time.Duration // 0 = wire.HelloTimeout
 }
 

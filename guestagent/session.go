@@ -77,6 +77,9 @@ func (s *session) Hello(ctx context.Context, req *wire.HelloRequest) (*wire.Hell
 	}
 	s.known.Store(true)
 	s.conn.SetLimit(wire.MaxFrame)
+	if s.o.Greeted != nil {
+		s.o.Greeted()
+	}
 	return hello(s.o), nil
 }
 

@@ -70,7 +70,7 @@ func (g *guest) prepare() {
 // serve answers calls for ever.
 func (g *guest) serve(ctx context.Context) {
 	o := guestagent.Options{
-		Token: g.conf.Token, ImageID: g.conf.Image, Started: g.started, Logf: logf,
+		Token: g.conf.Token, ImageID: g.conf.Image, Started: g.started, Logf: logf, Greeted: g.plug.greet,
 		Verbs: verbs.New(verbs.Env{Children: g.children, Modules: g.modules, Settle: g.plug.settle, Power: power, Cgroup: g.cgroups}),
 	}
 	ready := false

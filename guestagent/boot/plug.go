@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"picolab/guestagent/module"
 	"picolab/guestagent/wire"
@@ -23,13 +24,16 @@ type coldPlug struct {
 	named []string
 	done  chan struct{} // closed when the devices present at boot are served
 
+	greeted chan struct{} // closed at the first Hello
+	once    sync.Once
+
 	mu       sync.Mutex
 	loaded   []string
 	failures []string
 }
 
 func newColdPlug(set *module.Set, named []string) *coldPlug {
-	return &coldPlug{set: set, named: named, done: make(chan struct{})}
+	return &coldPlug{set: set, named: named, done: make(chan struct{}), greeted: make(chan struct{})}
 }
 
 // first loads only what listening needs. A kernel that has vsock built in needs nothing.
@@ -43,9 +47,21 @@ func (p *coldPlug) first() error {
 	return errors.Join(errs...)
 }
 
-// run loads the named modules in order, then by the devices' aliases.
+// greet lets run begin.
+func (p *coldPlug) greet() { p.once.Do(func() { close(p.greeted) }) }
+
+// patience is how long run leaves the only CPU to whoever is about to say Hello.
+const patience = time.Second
+
+// run loads the named modules in order, then by the devices' aliases. It begins at the first Hello: what waits for devices
+// asks for it with Settle, what waits for the agent should not wait for them.
 func (p *coldPlug) run(ctx context.Context) {
 	defer close(p.done)
+	select {
+	case <-p.greeted:
+	case <-time.After(patience):
+	case <-ctx.Done():
+	}
 	for _, n := range p.named {
 		p.note(n, nil, p.set.Load(n))
 	}
