@@ -93,7 +93,7 @@ var doors = map[string]string{
 	"github.com/u-root/u-root":          "initramfs/bb",
 	"github.com/ulikunitz/xz":           "recipes/debian/archivetest", // writes what the tests read
 	"github.com/vishvananda/netlink":    "guestagent/verbs hostctl/internal/netdev",
-	"go.uber.org/goleak":                "hostctl/internal/leak hostctl/vhostuser/internal/leak initramfs/internal/leak",
+	"go.uber.org/goleak":                "guestagent/internal/leak hostctl/internal/leak hostctl/vhostuser/internal/leak initramfs/internal/leak",
 	"golang.org/x/mod":                  "initramfs/bb recipes",
 	"golang.org/x/sync":                 "...",
 	"golang.org/x/sys":                  "...",

@@ -8,12 +8,11 @@ import (
 	"os/exec"
 	"syscall"
 	"testing"
-	"time"
 
 	"picolab/guestagent/hostside"
 
 	"github.com/vishvananda/netlink"
-	"go.uber.org/goleak"
+	"picolab/guestagent/internal/leak"
 )
 
 // What a re-executed test binary is to be.
@@ -74,26 +73,5 @@ func runTests(m *testing.M) int {
 		fmt.Println("lo:", err)
 		return 1
 	}
-	before := descriptors()
-	code := m.Run()
-	if code != 0 {
-		return code
-	}
-	if err := goleak.Find(); err != nil {
-		fmt.Println(err)
-		return 1
-	}
-	for range 50 {
-		if descriptors() <= before {
-			return 0
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	fmt.Printf("descriptors: %d before, %d after the tests\n", before, descriptors())
-	return 1
-}
-
-func descriptors() int {
-	e, _ := os.ReadDir("/proc/self/fd")
-	return len(e)
+	return leak.Run(m)
 }

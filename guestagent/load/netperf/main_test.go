@@ -2,13 +2,12 @@ package netperf
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"os"
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
+	"picolab/guestagent/internal/leak"
 )
 
 // TestMain fails when goroutines or descriptors are left over.
@@ -16,32 +15,7 @@ func TestMain(m *testing.M) {
 	if l, err := net.Listen("tcp", "127.0.0.1:0"); err == nil {
 		_ = l.Close() // the runtime's poller has descriptors from now on
 	}
-	before := descriptors()
-	code := m.Run()
-	if code == 0 {
-		code = leaks(before)
-	}
-	os.Exit(code)
-}
-
-func leaks(before int) int {
-	if err := goleak.Find(); err != nil {
-		fmt.Println(err)
-		return 1
-	}
-	for range 50 {
-		if descriptors() <= before {
-			return 0
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	fmt.Printf("descriptors: %d before, %d after the tests\n", before, descriptors())
-	return 1
-}
-
-func descriptors() int {
-	e, _ := os.ReadDir("/proc/self/fd")
-	return len(e)
+	os.Exit(leak.Run(m))
 }
 
 // serve starts a server on a loopback address and returns its port. It ends, with its clients, before the test does.
