@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path"
+	"slices"
 	"strings"
 
 	"picolab/initramfs/bb"
@@ -24,16 +26,16 @@ var mountPoints = []struct {
 }
 
 // addBase makes the layer that changes least: directories, links, the recipe's files.
-func (l *Layers) addBase(r *recipes.Recipe, lk *lock.Lock) error {
+func (l *Layers) addBase(r *recipes.Recipe, lk *lock.Lock, packages *tree.Tree, here *locals) error {
 	l.Base = tree.New()
+	if hasUserland(r) {
+		l.Base = packages
+	}
 	if err := putDirs(l.Base); err != nil {
 		return err
 	}
-	for _, dir := range []string{"bin", "sbin", "usr/bin", "usr/sbin"} {
-		to := strings.Repeat("../", strings.Count(dir, "/")) + bb.Dir
-		if err := l.Base.Put(dir, tree.Symlink(to).From(source)); err != nil {
-			return err
-		}
+	if err := l.linkCommands(r); err != nil {
+		return err
 	}
 	// The kernel opens the console for init before anything can be mounted on dev.
 	if err := l.Base.Put("dev/console", tree.CharDevice(0o600, 5, 1).From(source)); err != nil {
@@ -50,7 +52,60 @@ func (l *Layers) addBase(r *recipes.Recipe, lk *lock.Lock) error {
 	if err := putIdentity(l.Base, r, lk); err != nil {
 		return err
 	}
-	return putFiles(l.Base, r.Files)
+	return putFiles(l.Base, baseFiles(r), here)
+}
+
+// hasUserland says whether a guest has packages in memory beside the busybox.
+func hasUserland(r *recipes.Recipe) bool { return r.Kind != kindHost && len(r.Packages) > 0 }
+
+// linkCommands makes the busybox's commands be found where programs look for them. Beside packages each has a link of its
+// own, and those of packages come first.
+func (l *Layers) linkCommands(r *recipes.Recipe) error {
+	if !hasUserland(r) {
+		for _, dir := range []string{"bin", "sbin", "usr/bin", "usr/sbin"} {
+			to := strings.Repeat("../", strings.Count(dir, "/")) + bb.Dir
+			if err := l.Base.Put(dir, tree.Symlink(to).From(source)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for _, dir := range merged {
+		if err := mergeLink(l.Base, dir); err != nil {
+			return err
+		}
+	}
+	for _, c := range r.Commands {
+		name := path.Base(c)
+		if err := l.linkCommand(name, name); err != nil {
+			return err
+		}
+		if name != "gosh" {
+			continue
+		}
+		if err := l.linkCommand("sh", name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *Layers) linkCommand(name, command string) error {
+	for _, dir := range []string{"usr/bin/", "usr/sbin/"} {
+		if _, ok := l.Base.Get(dir + name); ok {
+			return nil
+		}
+	}
+	return l.Base.Put("usr/bin/"+name, tree.Symlink("../../"+bb.Dir+"/"+command).From(source))
+}
+
+// baseFiles are the recipe's files that go into memory at boot. A host has its programs in the root filesystem: what a
+// recipe puts below usr is for that.
+func baseFiles(r *recipes.Recipe) []recipes.File {
+	if r.Kind != kindHost {
+		return r.Files
+	}
+	return slices.DeleteFunc(slices.Clone(r.Files), func(f recipes.File) bool { return strings.HasPrefix(f.Path, "/usr/") })
 }
 
 // addPayload makes the layer with the busybox.
@@ -98,9 +153,9 @@ func putIdentity(t *tree.Tree, r *recipes.Recipe, lk *lock.Lock) error {
 }
 
 // putFiles writes the recipe's files, over those of packages.
-func putFiles(t *tree.Tree, files []recipes.File) error {
+func putFiles(t *tree.Tree, files []recipes.File, here *locals) error {
 	for _, f := range files {
-		e, err := fileEntry(f)
+		e, err := fileEntry(f, here)
 		if err != nil {
 			return fmt.Errorf("file %s: %w", f.Path, err)
 		}
@@ -111,11 +166,18 @@ func putFiles(t *tree.Tree, files []recipes.File) error {
 	return nil
 }
 
-func fileEntry(f recipes.File) (tree.Entry, error) {
+func fileEntry(f recipes.File, here *locals) (tree.Entry, error) {
 	if f.Link != "" {
 		return tree.Symlink(f.Link), nil
 	}
 	perm, err := f.Perm()
+	if err == nil && f.Source != "" {
+		blob, err := here.blob(f.Path)
+		if err != nil {
+			return tree.Entry{}, err
+		}
+		return tree.Regular(perm, blob), nil
+	}
 	return tree.Regular(perm, tree.Bytes([]byte(f.Content))), err
 }
 
