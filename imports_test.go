@@ -46,6 +46,7 @@ var layers = []struct {
 
 	{"hostctl/report", ""},
 	{"hostctl/vale", ""},
+	{"hostctl/vale/...", "hostctl/vale hostctl/vale/..."},
 	{"hostctl/vhostuser", "hostctl/vhostuser/..."},
 	{"hostctl/vhostuser/...", "hostctl/vhostuser hostctl/vhostuser/..."},
 	// lab hands out monitors and console findings in the types of qemu and oops.

@@ -1,0 +1,209 @@
+package vale
+
+import "encoding/binary"
+
+// listRoom is how many frames a port's list holds before it is flushed in the middle of a round.
+const listRoom = 1024
+
+// member is a port of a switch. All of it is the worker's.
+type member struct {
+	// For each frame:
+	lastSrc, lastDst uint64 // as last seen, 0 for none
+	dest             *member
+	moves            uint64 // the table's when these held
+	id               uint8
+	up, removed      bool
+	listed           bool // in scratch.touched
+	list             []Frame
+
+	name  string
+	port  Port
+	count Counters
+}
+
+// scratch is memory for a round.
+type scratch struct {
+	batch   [MaxBatch]Frame
+	dest    [MaxBatch]*member // nil: none; everybody: all
+	touched []*member         // have a list
+}
+
+// everybody stands for all ports but the one a frame came from.
+var everybody = new(member)
+
+// round takes a batch from each port and gives each its share. It returns how many frames were moved.
+func (s *Switch) round() (moved int) {
+	s.pace.rounds++
+	for _, m := range s.members {
+		if !m.removed {
+			moved += s.receive(m)
+		}
+	}
+	for len(s.scratch.touched) > 0 {
+		t := s.scratch.touched
+		m := t[len(t)-1]
+		s.scratch.touched = t[:len(t)-1]
+		m.listed = false
+		s.flush(m)
+	}
+	if s.failed != nil {
+		s.bury()
+	}
+	return moved
+}
+
+// receive takes a batch from a port and lists it.
+func (s *Switch) receive(m *member) int {
+	batch := s.scratch.batch[:]
+	n, err := s.callReceive(m, batch)
+	if err != nil {
+		s.fail(m, err)
+		return 0
+	}
+	if n == 0 {
+		return 0
+	}
+	batch = batch[:n]
+	only := s.classify(m, batch)
+	if only != nil && only != everybody && !only.listed {
+		s.deliver(only, batch) // no list needed
+		return n
+	}
+	for i := range batch {
+		switch d := s.scratch.dest[i]; d {
+		case nil:
+		case everybody:
+			s.flood(m, &batch[i])
+		default:
+			s.enlist(d, &batch[i])
+		}
+	}
+	return n
+}
+
+// classify is the first pass: it finds out where each frame of a batch goes. It returns where all of them go, or nil.
+func (s *Switch) classify(m *member, batch []Frame) (only *member) {
+	c, t := &m.count, s.table
+	if m.moves != t.moves {
+		m.lastSrc, m.lastDst, m.moves = 0, 0, t.moves
+	}
+	bytes, same := 0, true
+	dests := s.scratch.dest[:len(batch)]
+	for i := range batch {
+		d := s.route(m, &batch[i])
+		bytes += len(batch[i].Data)
+		dests[i] = d
+		same = same && d == dests[0]
+	}
+	c.FromFrames += uint64(len(batch))
+	c.FromBytes += uint64(bytes)
+	if same {
+		return dests[0]
+	}
+	return nil
+}
+
+// route finds out where a frame goes, and learns where it came from.
+func (s *Switch) route(m *member, f *Frame) *member {
+	b := f.Data
+	if len(b) < etherSize || len(b) > MaxFrame {
+		m.count.FromBad++
+		return nil
+	}
+	dst := binary.LittleEndian.Uint64(b) & (1<<48 - 1)
+	src := binary.LittleEndian.Uint64(b[4:]) >> 16
+	if f.Header != (Header{}) {
+		if _, ok := f.Header.needs(len(b)); !ok {
+			m.count.FromBad++
+			return nil
+		}
+	}
+	if src != m.lastSrc {
+		s.learn(m, src)
+	}
+	if dst != m.lastDst || dst == 0 {
+		m.lastDst, m.dest = dst, s.find(dst)
+	}
+	if m.dest == m {
+		m.count.FromFiltered++
+		return nil
+	}
+	return m.dest
+}
+
+func (s *Switch) learn(m *member, src uint64) {
+	m.lastSrc = src
+	if s.table.learn(src, m.id) {
+		m.lastDst, m.moves = 0, s.table.moves
+	}
+}
+
+// find returns who has an address.
+func (s *Switch) find(dst uint64) *member {
+	if dst&multicast == 0 {
+		if id, ok := s.table.lookup(dst); ok {
+			return s.byID[id]
+		}
+	}
+	return everybody
+}
+
+// flood lists a frame for all ports but one.
+func (s *Switch) flood(from *member, f *Frame) {
+	if len(s.members) < 2 {
+		from.count.FromFiltered++
+		return
+	}
+	from.count.FromFlooded++
+	for _, m := range s.members {
+		if m != from {
+			s.enlist(m, f)
+		}
+	}
+}
+
+// enlist is what the second pass works on.
+func (s *Switch) enlist(m *member, f *Frame) {
+	if !m.listed {
+		m.listed = true
+		s.scratch.touched = append(s.scratch.touched, m)
+	}
+	if len(m.list) == cap(m.list) {
+		s.makeRoom(m)
+	}
+	m.list = append(m.list, *f)
+}
+
+func (s *Switch) makeRoom(m *member) {
+	if m.list == nil {
+		m.list = make([]Frame, 0, listRoom)
+		return
+	}
+	s.flush(m)
+}
+
+// flush gives a port what is listed for it.
+func (s *Switch) flush(m *member) {
+	for list := m.list; len(list) > 0; {
+		n := min(len(list), MaxBatch)
+		s.deliver(m, list[:n])
+		list = list[n:]
+	}
+	m.list = m.list[:0]
+}
+
+// deliver gives at most MaxBatch frames to a port.
+func (s *Switch) deliver(m *member, frames []Frame) {
+	c := &m.count
+	if m.removed {
+		return
+	}
+	if !m.up {
+		c.ToDown += uint64(len(frames))
+		return
+	}
+	n, bytes := s.callSend(m, frames)
+	c.ToFrames += uint64(n)
+	c.ToBytes += uint64(bytes)
+	c.ToFull += uint64(len(frames) - n)
+}
