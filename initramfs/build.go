@@ -69,11 +69,15 @@ func Build(ctx context.Context, r *recipes.Recipe, l *lock.Lock, opt Options) (*
 		return nil, err
 	}
 	out.Packages = pk.packages
+	here, err := openLocals(r, l, opt)
+	if err != nil {
+		return nil, err
+	}
 	for _, step := range []func() error{
-		func() error { return out.addKernel(r, pk.kernel) },
-		func() error { return out.addBase(r, l) },
+		func() error { return out.addKernel(ctx, r, pk, here) },
+		func() error { return out.addBase(r, l, pk.root, here) },
 		func() error { return out.addPayload(r) },
-		func() error { return out.addRoot(r, l, pk.root) },
+		func() error { return out.addRoot(r, l, pk, here) },
 	} {
 		if err := ctx.Err(); err != nil {
 			return nil, err

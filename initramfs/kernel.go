@@ -1,6 +1,8 @@
 package initramfs
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -11,24 +13,70 @@ import (
 	"picolab/recipes"
 )
 
-// addKernel takes the kernel, and the modules that the recipe names with all they depend on.
-func (l *Layers) addKernel(r *recipes.Recipe, pkg *tree.Tree) error {
+// addKernel takes the kernel, and the modules that the recipe names with all they depend on and the firmware they ask for.
+func (l *Layers) addKernel(ctx context.Context, r *recipes.Recipe, pk *unpacked, here *locals) error {
 	l.Modules = tree.New()
-	if r.Kernel.Package == "" {
+	if !r.HasKernel() {
 		return nil
 	}
-	var err error
-	if l.KernelRelease, err = kmod.Release(pkg); err != nil {
-		return fmt.Errorf("kernel %s: %w", r.Kernel.Package, err)
-	}
-	if l.Kernel, err = kernelImage(pkg, l.KernelRelease); err != nil {
-		return fmt.Errorf("kernel %s: %w", r.Kernel.Package, err)
-	}
-	want := slices.Concat(r.Kernel.Load, r.Kernel.Modules)
-	if l.Modules, err = kmod.Stage(pkg, want, "lib/modules"); err != nil {
-		return fmt.Errorf("kernel %s: %w", r.Kernel.Package, err)
+	if err := l.stageKernel(ctx, r, pk, here); err != nil {
+		return fmt.Errorf("kernel %s: %w", cmp.Or(r.Kernel.Package, r.Kernel.Image.Path), err)
 	}
 	return put(l.Modules, "etc/picolab/modules", lines(r.Kernel.Load))
+}
+
+func (l *Layers) stageKernel(ctx context.Context, r *recipes.Recipe, pk *unpacked, here *locals) (err error) {
+	var pkg *tree.Tree
+	if l.Kernel, l.KernelRelease, pkg, err = openKernel(r, pk.kernel, here); err != nil || pkg == nil {
+		return err
+	}
+	extra, err := addExtra(ctx, pkg, l.KernelRelease, r, here)
+	if err != nil {
+		return err
+	}
+	want := slices.Concat(r.Kernel.Load, r.Kernel.Modules, extra)
+	if l.Modules, err = kmod.Stage(pkg, want, modulesDir(r)); err != nil {
+		return err
+	}
+	if pk.firmware.Len() == 0 {
+		return nil
+	}
+	modules, err := kmod.Closure(pkg, want)
+	if err != nil {
+		return err
+	}
+	if pk.firmware, err = chooseFirmware(pk.firmware, modules); err != nil {
+		return err
+	}
+	return l.Modules.Merge(moved(pk.firmware, strings.TrimSuffix(modulesDir(r), "modules")+"firmware/"))
+}
+
+// openKernel finds the kernel and its files: those of the package, or those of this machine. Without any modules the tree
+// is nil.
+func openKernel(r *recipes.Recipe, pkg *tree.Tree, here *locals) (image tree.Blob, release string, t *tree.Tree, err error) {
+	if r.Kernel.Package != "" {
+		if release, err = kmod.Release(pkg); err != nil {
+			return nil, "", nil, err
+		}
+		image, err = kernelImage(pkg, release)
+		return image, release, pkg, err
+	}
+	if image, err = here.blob("kernel.image"); err != nil {
+		return nil, "", nil, err
+	}
+	if release, err = imageRelease(image); err != nil || r.Kernel.Tree.Path == "" {
+		return image, release, nil, err
+	}
+	if t, err = here.folder("kernel.tree"); err != nil {
+		return nil, "", nil, err
+	}
+	switch of, err := kmod.Release(t); {
+	case err != nil:
+		return nil, "", nil, fmt.Errorf("%s: %w", r.Kernel.Tree.Path, err)
+	case of != release:
+		return nil, "", nil, fmt.Errorf("the image is of release %s, the modules in %s are of %s", release, r.Kernel.Tree.Path, of)
+	}
+	return image, release, t, nil
 }
 
 func kernelImage(pkg *tree.Tree, release string) (tree.Blob, error) {

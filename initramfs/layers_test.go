@@ -43,7 +43,7 @@ func listing(t *tree.Tree) string {
 
 func TestBase(t *testing.T) {
 	l := &Layers{Busybox: box(t, "agent", "gosh")}
-	if err := errors.Join(l.addBase(guest, &lock.Lock{}), l.addPayload(guest)); err != nil {
+	if err := errors.Join(l.addBase(guest, &lock.Lock{}, nil, nil), l.addPayload(guest)); err != nil {
 		t.Fatal(err)
 	}
 	got := listing(l.Base)
@@ -68,7 +68,7 @@ func TestBaseIgnoresTheBusybox(t *testing.T) {
 	a, b := &Layers{Busybox: box(t, "agent")}, &Layers{Busybox: box(t, "agent", "more")}
 	b.Busybox.SHA256 = strings.Repeat("1", 64)
 	for _, l := range []*Layers{a, b} {
-		if err := errors.Join(l.addBase(guest, &lock.Lock{}), l.addPayload(guest)); err != nil {
+		if err := errors.Join(l.addBase(guest, &lock.Lock{}, nil, nil), l.addPayload(guest)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -108,7 +108,7 @@ func TestRoot(t *testing.T) {
 	host := *guest
 	host.Kind = "host"
 	l := &Layers{Busybox: box(t, "agent", "gosh")}
-	if err := errors.Join(l.addPayload(&host), l.addRoot(&host, &lock.Lock{}, packages(t))); err != nil {
+	if err := errors.Join(l.addPayload(&host), l.addRoot(&host, &lock.Lock{}, &unpacked{root: packages(t), firmware: tree.New()}, nil)); err != nil {
 		t.Fatal(err)
 	}
 	got := listing(l.Root)
@@ -133,7 +133,7 @@ func TestRootRefusesAnUnmergedUserland(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := &Layers{Busybox: box(t, "agent")}
-	err := errors.Join(l.addPayload(&host), l.addRoot(&host, &lock.Lock{}, p))
+	err := errors.Join(l.addPayload(&host), l.addRoot(&host, &lock.Lock{}, &unpacked{root: p, firmware: tree.New()}, nil))
 	if err == nil || !strings.Contains(err.Error(), "libc-bin") {
 		t.Errorf("error %v, want one that names the package", err)
 	}

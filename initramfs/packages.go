@@ -17,8 +17,8 @@ import (
 
 // unpacked is the contents of the lock's packages.
 type unpacked struct {
-	kernel, root *tree.Tree
-	packages     []Package
+	kernel, firmware, root *tree.Tree
+	packages               []Package
 }
 
 // unpack reads every package of l, as many at a time as there are CPUs. Two packages that want one path for different
@@ -28,7 +28,7 @@ func unpack(ctx context.Context, l *lock.Lock, opt Options) (*unpacked, error) {
 	if err != nil {
 		return nil, err
 	}
-	u := &unpacked{kernel: tree.New(), root: tree.New()}
+	u := &unpacked{kernel: tree.New(), firmware: tree.New(), root: tree.New()}
 	if opt.Progress != nil {
 		opt.Progress(fmt.Sprintf("reading %d packages", len(l.Packages)))
 	}
@@ -54,8 +54,11 @@ func unpack(ctx context.Context, l *lock.Lock, opt Options) (*unpacked, error) {
 func (u *unpacked) merge(trees []*tree.Tree) error {
 	for i, t := range trees {
 		into := u.root
-		if u.packages[i].Role == lock.RoleKernel {
+		switch u.packages[i].Role {
+		case lock.RoleKernel:
 			into = u.kernel
+		case lock.RoleFirmware:
+			into = u.firmware
 		}
 		if err := into.Merge(t); err != nil {
 			return fmt.Errorf("package %s %s: %w", u.packages[i].Name, u.packages[i].Version, err)

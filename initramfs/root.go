@@ -17,11 +17,14 @@ var merged = []string{"bin", "lib", "lib64", "sbin"}
 
 // addRoot makes the root filesystem of a host: its packages, the busybox, the recipe's files. Kernel modules are not in
 // it: a lab in a container runs on the kernel that is there.
-func (l *Layers) addRoot(r *recipes.Recipe, lk *lock.Lock, packages *tree.Tree) error {
+func (l *Layers) addRoot(r *recipes.Recipe, lk *lock.Lock, packages *unpacked, here *locals) error {
 	if r.Kind != kindHost {
 		return nil
 	}
-	root := packages
+	root := packages.root
+	if err := root.Merge(moved(packages.firmware, "usr/lib/firmware/")); err != nil {
+		return err
+	}
 	for _, dir := range merged {
 		if err := mergeLink(root, dir); err != nil {
 			return err
@@ -33,7 +36,7 @@ func (l *Layers) addRoot(r *recipes.Recipe, lk *lock.Lock, packages *tree.Tree) 
 	if err := putIdentity(root, r, lk); err != nil {
 		return err
 	}
-	if err := putFiles(root, r.Files); err != nil {
+	if err := putFiles(root, r.Files, here); err != nil {
 		return err
 	}
 	if err := root.Merge(l.Payload); err != nil {

@@ -28,6 +28,9 @@ func merge(base, child *Recipe) *Recipe {
 	out.Packages = list(m, "packages", base.Packages, child.Packages, self)
 	out.Exclude = list(m, "exclude", base.Exclude, child.Exclude, self)
 	out.Commands = list(m, "commands", base.Commands, child.Commands, self)
+	out.Kernel.Firmware = list(m, "kernel.firmware", base.Kernel.Firmware, child.Kernel.Firmware, self)
+	out.Kernel.Extra = list(m, "kernel.extra", base.Kernel.Extra, child.Kernel.Extra, func(l Local) string { return l.Path })
+	mergeKernel(m, &out.Kernel, base.Kernel, child.Kernel)
 	out.Kernel.Modules = list(m, "kernel.modules", base.Kernel.Modules, child.Kernel.Modules, self)
 	out.Kernel.Load = list(m, "kernel.load", base.Kernel.Load, child.Kernel.Load, self)
 	out.Kernel.CommandLine = list(m, "kernel.command_line", base.Kernel.CommandLine, child.Kernel.CommandLine, self)
@@ -35,6 +38,20 @@ func merge(base, child *Recipe) *Recipe {
 	out.Files = list(m, "files", base.Files, child.Files, func(f File) string { return f.Path })
 	out.Menu = list(m, "menu", base.Menu, child.Menu, func(e MenuEntry) string { return e.Title })
 	return out
+}
+
+// mergeKernel lets a kernel of this machine replace one of a package, and the other way round.
+func mergeKernel(m merger, out *Kernel, base, child Kernel) {
+	out.Image, out.Tree = base.Image, base.Tree
+	switch {
+	case child.Image.Path != "":
+		out.Package, out.Image, out.Tree = child.Package, child.Image, child.Tree
+		m.move("kernel.image", "kernel.image")
+		m.move("kernel.tree", "kernel.tree")
+	case child.Package != "":
+		out.Image, out.Tree = Local{}, child.Tree
+		m.move("kernel.tree", "kernel.tree")
+	}
 }
 
 // A merger moves the places of the child's nodes along with their values, so that errors still point at the right file.

@@ -13,7 +13,8 @@
 //
 // Scalars that it sets override the base's. Lists are the base's entries followed by its own; an entry that the base
 // already has is not repeated, and a suite of the same name, a file of the same path or a menu entry of the same title
-// replaces the base's. Nothing can be taken away, except packages, with exclude.
+// replaces the base's. Nothing can be taken away, except packages, with exclude; a kernel of a package and one of this
+// machine replace each other.
 package recipes
 
 // A Recipe describes one image. The yaml tags are the whole vocabulary; an unknown field is an error.
@@ -45,14 +46,26 @@ type Suite struct {
 	Path       string   `yaml:"path"`       // sibling of the mirror's last path element, e.g. "debian-security"; "" is the mirror itself
 	Components []string `yaml:"components"` // e.g. ["main"]
 	Mirror     string   `yaml:"mirror"`     // optional URL, overrides the recipe's for this suite
+	Only       []string `yaml:"only"`       // globs of the packages taken from it, e.g. "linux-image-*" of backports; none is all
 }
 
-// A Kernel names the kernel package, and the modules of it that go into the image with all that they depend on.
+// A Kernel names the kernel, of a package or of this machine, and its modules that go into the image with all that they
+// depend on.
 type Kernel struct {
-	Package     string   `yaml:"package"` // a metapackage is followed to the package that has the kernel
-	Modules     []string `yaml:"modules"` // module names, or globs below kernel/ such as "drivers/net/ethernet/intel/*"
-	Load        []string `yaml:"load"`    // loaded at boot, in this order
+	Package     string   `yaml:"package"`  // a metapackage is followed to the package that has the kernel
+	Image       Local    `yaml:"image"`    // instead of package: a bzImage
+	Tree        Local    `yaml:"tree"`     // the folder with its lib/modules/RELEASE, as `make modules_install` fills it
+	Modules     []string `yaml:"modules"`  // module names, or globs below kernel/ such as "drivers/net/ethernet/intel/*"
+	Extra       []Local  `yaml:"extra"`    // modules built elsewhere for this kernel: a .ko, or a .deb with all its modules
+	Firmware    []string `yaml:"firmware"` // packages with firmware; the files that the image's modules ask for are taken
+	Load        []string `yaml:"load"`     // loaded at boot, in this order
 	CommandLine []string `yaml:"command_line"`
+}
+
+// A Local is a file or folder of this machine. The lock has its digest; the recipe may have it too.
+type Local struct {
+	Path   string `yaml:"path"`   // absolute, or relative to the recipe's file
+	SHA256 string `yaml:"sha256"` // optional; a folder's is that of its canonical archive, see recipes/local
 }
 
 // A File is written into the image after the packages; it may replace one of theirs.
@@ -60,7 +73,9 @@ type File struct {
 	Path    string `yaml:"path"`    // absolute and clean
 	Content string `yaml:"content"` // UTF-8
 	Mode    string `yaml:"mode"`    // octal permission bits, "0644" when empty
-	Link    string `yaml:"link"`    // target of a symbolic link; excludes content and mode
+	Link    string `yaml:"link"`    // target of a symbolic link; excludes the others
+	Source  string `yaml:"source"`  // path of a file with the content, absolute or relative to the recipe's file
+	SHA256  string `yaml:"sha256"`  // optional, of source
 }
 
 // A MenuEntry is one boot choice of a bootable disk; its command line is appended to the kernel's.

@@ -22,13 +22,15 @@ var (
 	componentShape = regexp.MustCompile(`^[a-z0-9][a-z0-9-]*$`)
 	moduleShape    = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]*$`)
 	globShape      = regexp.MustCompile(`^[A-Za-z0-9*?\[\]][A-Za-z0-9_/*?\[\].+-]*$`)
+	onlyShape      = regexp.MustCompile(`^[a-z0-9*?][a-z0-9+.*?-]*$`)
+	digestShape    = regexp.MustCompile(`^[0-9a-f]{64}$`)
 	argumentShape  = regexp.MustCompile(`^[!#-~]+$`) // printable, no blank, no double quote
 )
 
 // Validate checks a recipe after extends has been resolved. It returns the first fault, as *Error.
 func (r *Recipe) Validate() error {
 	for _, check := range []func() error{
-		r.checkHead, r.checkSuites, r.checkPackages, r.checkKernel, r.checkCommands, r.checkFiles, r.checkMenu, r.checkLimits,
+		r.checkHead, r.checkSuites, r.checkPackages, r.checkKernel, r.checkLocals, r.checkCommands, r.checkFiles, r.checkMenu, r.checkLimits,
 	} {
 		if err := check(); err != nil {
 			return err
@@ -38,7 +40,7 @@ func (r *Recipe) Validate() error {
 }
 
 // fault makes an error that points at a node, or at the file when the node is absent.
-func (r *Recipe) fault(node, format string, args ...any) error {
+func (r *Recipe) fault(node, format string, args ...any) *Error {
 	at, ok := r.where[node]
 	message := fmt.Sprintf(format, args...)
 	if !ok {
@@ -98,6 +100,9 @@ func (r *Recipe) checkSuites() error {
 		if err := r.checkNames(node+".components", "component", s.Components, componentShape); err != nil {
 			return err
 		}
+		if err := r.checkNames(node+".only", "package pattern", s.Only, onlyShape); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -136,12 +141,21 @@ func (r *Recipe) checkPackages() error {
 func (r *Recipe) checkKernel() error {
 	k := r.Kernel
 	switch {
-	case k.Package == "" && r.Kind == "guest":
+	case k.Package != "" && k.Image.Path != "":
+		return r.fault("kernel.image", "both kernel.package and kernel.image; keep one")
+	case k.Tree.Path != "" && k.Image.Path == "":
+		return r.fault("kernel.tree", "kernel.tree goes with kernel.image; add that, or use kernel.extra for single modules")
+	case !r.HasKernel() && r.Kind == "guest":
 		return r.fault("kernel", "a guest needs a kernel; add kernel: {package: linux-image-amd64}")
-	case k.Package == "" && len(k.Modules)+len(k.Load) > 0:
+	case !r.HasKernel() && len(k.Modules)+len(k.Load)+len(k.Extra)+len(k.Firmware) > 0:
 		return r.fault("kernel", "kernel modules without kernel.package")
+	case k.Image.Path != "" && k.Tree.Path == "" && len(k.Modules)+len(k.Load)+len(k.Extra) > 0:
+		return r.fault("kernel.image", "modules need kernel.tree: the folder with lib/modules/RELEASE of this kernel")
 	case k.Package != "" && !packageShape.MatchString(k.Package):
 		return r.fault("kernel.package", "kernel.package %q: not a valid package name", k.Package)
+	}
+	if err := r.checkNames("kernel.firmware", "package", k.Firmware, packageShape); err != nil {
+		return err
 	}
 	if err := r.checkNames("kernel.modules", "module", k.Modules, globShape); err != nil {
 		return err
@@ -206,8 +220,12 @@ func (f File) check() error {
 		return errors.New("the path must be absolute and without ., .., // and a slash at the end")
 	case strings.ContainsFunc(f.Path+f.Link, func(c rune) bool { return c < ' ' || c == 0x7f }) || len(f.Path) > 4095:
 		return errors.New("control character in the path, or it is too long")
-	case f.Link != "" && (f.Content != "" || f.Mode != ""):
-		return errors.New("a link has neither content nor mode")
+	case f.Link != "" && (f.Content != "" || f.Mode != "" || f.Source != ""):
+		return errors.New("a link has neither content nor mode nor source")
+	case f.Source != "" && f.Content != "":
+		return errors.New("both content and source; keep one")
+	case f.SHA256 != "" && f.Source == "":
+		return errors.New("sha256 goes with source")
 	}
 	_, err := f.Perm()
 	return err

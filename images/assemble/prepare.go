@@ -11,6 +11,7 @@ import (
 
 	"picolab/recipes"
 	"picolab/recipes/fetch"
+	"picolab/recipes/local"
 	"picolab/recipes/lock"
 )
 
@@ -96,6 +97,9 @@ type preparation struct {
 func (p *preparation) run(ctx context.Context) error {
 	if p.RefreshStale {
 		p.useRefreshed()
+	}
+	if err := local.Check(ctx, p.store, p.recipe, p.lock.Local); err != nil {
+		return err
 	}
 	err := p.fetch(ctx)
 	var gone *fetch.GoneError

@@ -31,7 +31,8 @@ type Module struct {
 	SoftPost []string // names or aliases to load afterwards if they are there
 	Aliases  []string // patterns of modalias, and other names
 	License  string
-	Vermagic string // release and options of the kernel it was built for
+	Vermagic string   // release and options of the kernel it was built for
+	Firmware []string // paths or globs below lib/firmware that it may ask for
 	softdeps []string
 }
 

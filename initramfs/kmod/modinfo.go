@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"picolab/initramfs/tree"
 )
 
 // maxModinfo bounds the .modinfo section; the longest of Debian's, with
@@ -50,6 +52,8 @@ func parseModinfo(info string) Module {
 			m.License = value
 		case "vermagic":
 			m.Vermagic = value
+		case "firmware":
+			m.Firmware = append(m.Firmware, value)
 		}
 	}
 	return m
@@ -86,4 +90,15 @@ func readAll(r io.Reader, guess int) ([]byte, error) {
 	buf := bytes.NewBuffer(make([]byte, 0, guess))
 	_, err := buf.ReadFrom(r)
 	return buf.Bytes(), err
+}
+
+// Describe reads what one module file says of itself; name is its file name, which tells the compression.
+func Describe(b tree.Blob, name string) (Module, error) {
+	f := fileAt(name)
+	f.blob = b
+	o, err := f.open()
+	if err != nil {
+		return Module{}, fmt.Errorf("module %s: %w", name, err)
+	}
+	return o.Module, nil
 }

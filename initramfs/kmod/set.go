@@ -57,10 +57,13 @@ func newSet(t *tree.Tree) (*set, error) {
 			s.add(rel, e)
 		}
 	}
-	if len(s.files) == 0 {
+	if err := s.readBuiltin(t, dir); err != nil {
+		return nil, err
+	}
+	if len(s.files) == 0 && s.builtinList == nil {
 		return nil, fmt.Errorf("find modules: none below %s", dir)
 	}
-	return s, s.readBuiltin(t, dir)
+	return s, nil
 }
 
 func (s *set) add(rel string, e tree.Entry) {

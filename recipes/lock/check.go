@@ -2,6 +2,7 @@ package lock
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -45,7 +46,16 @@ func (l *Lock) check() error {
 	if err != nil {
 		return err
 	}
-	return l.checkPackages(suites)
+	return errors.Join(l.checkPackages(suites), l.checkLocal())
+}
+
+func (l *Lock) checkLocal() error {
+	for _, f := range l.Local {
+		if f.Path == "" || len(f.Path) > 4095 || f.Size < 0 || !digestShape.MatchString(f.SHA256) {
+			return fmt.Errorf("local %.60q: bad path, size or digest", f.Path)
+		}
+	}
+	return nil
 }
 
 func (l *Lock) checkSuites() (names map[string]bool, err error) {
@@ -116,7 +126,7 @@ func (p Package) check(architecture string) error {
 		return fmt.Errorf("sha256 %.70q is not a digest", p.SHA256)
 	case !sourceShape.MatchString(p.Source):
 		return fmt.Errorf("source %.60q is not a source package", p.Source)
-	case p.Role != "" && p.Role != RoleKernel:
+	case p.Role != "" && p.Role != RoleKernel && p.Role != RoleFirmware:
 		return fmt.Errorf("role %.20q is unknown", p.Role)
 	}
 	return debian.CheckFilename(p.Filename)

@@ -22,6 +22,7 @@ func Diff(old, new *Lock) string {
 	}
 	diffSuites(&b, old.Suites, new.Suites)
 	diffPackages(&b, old, new)
+	diffLocal(&b, old.Local, new.Local)
 	return b.String()
 }
 
@@ -66,6 +67,28 @@ func diffPackages(b *strings.Builder, old, new *Lock) {
 	}
 	if b.Len() > 0 {
 		fmt.Fprintf(b, "= %d packages, %.1f MB\n", len(new.Packages), float64(new.Size())/1e6)
+	}
+}
+
+// diffLocal compares files of the machine by name.
+func diffLocal(b *strings.Builder, old, new []Local) {
+	before := map[string]Local{}
+	for _, f := range old {
+		before[f.Path] = f
+	}
+	for _, f := range new {
+		switch was, ok := before[f.Path]; {
+		case !ok:
+			fmt.Fprintf(b, "+ file %s %.12s\n", f.Path, f.SHA256)
+		case was != f:
+			fmt.Fprintf(b, "~ file %s %.12s -> %.12s\n", f.Path, was.SHA256, f.SHA256)
+		}
+		delete(before, f.Path)
+	}
+	for _, f := range old {
+		if _, gone := before[f.Path]; gone {
+			fmt.Fprintf(b, "- file %s\n", f.Path)
+		}
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"picolab/recipes"
 	"picolab/recipes/fetch"
+	"picolab/recipes/local"
 )
 
 // formatVersion is the only version there is.
@@ -25,8 +26,11 @@ const formatVersion = 1
 // maxLock bounds what Read takes, in bytes; a package needs about 400.
 const maxLock = 16 << 20
 
-// RoleKernel marks the package with the kernel: it is not part of the root filesystem.
-const RoleKernel = "kernel"
+// Roles of packages that are not part of the root filesystem as they are.
+const (
+	RoleFirmware = "firmware" // only files that the image's modules ask for are taken
+	RoleKernel   = "kernel"
+)
 
 // A Lock names every file that a build may use.
 type Lock struct {
@@ -38,7 +42,11 @@ type Lock struct {
 	Keyrings     []string  `json:"keyrings"` // SHA-256 of the keyring that verified the suites
 	Suites       []Suite   `json:"suites"`
 	Packages     []Package `json:"packages"` // by role, then name
+	Local        []Local   `json:"local,omitempty"`
 }
+
+// Local is a file or folder of the machine where the lock was made, in the order of recipes.Recipe.Locals.
+type Local = local.Entry
 
 // A Suite records the signed index that the packages were taken from.
 type Suite struct {
@@ -60,7 +68,7 @@ type Package struct {
 	Size         int64  `json:"size"`     // bytes
 	SHA256       string `json:"sha256"`
 	Source       string `json:"source"`         // source package, "name" or "name (version)" when its version differs
-	Role         string `json:"role,omitempty"` // RoleKernel, or empty
+	Role         string `json:"role,omitempty"` // RoleKernel, RoleFirmware, or empty
 }
 
 // ErrMismatch is wrapped by the error of a lock that was made for something else.
@@ -151,12 +159,26 @@ func (l *Lock) Digest() string {
 }
 
 // Matches returns an error with the remedy, wrapping ErrMismatch, when the lock was not made for this recipe as it is
-// now: its suites, packages, kernel package or architecture have changed since.
+// now: its suites, packages, kernel package, architecture or local files have changed since.
 func (l *Lock) Matches(r *recipes.Recipe) error {
 	if l.RecipeSHA256 == r.ResolutionDigest() {
-		return nil
+		return l.matchesLocal(r)
 	}
 	return fmt.Errorf("%w: it was made for recipe %q when suites, packages, exclude or kernel.package were others; run: labimage lock %s", ErrMismatch, l.Recipe, r.Origin())
+}
+
+// matchesLocal compares the names of local files, and the digests that the recipe states. Contents are compared by a
+// build, see local.Check.
+func (l *Lock) matchesLocal(r *recipes.Recipe) error {
+	files := r.Locals()
+	same := len(files) == len(l.Local)
+	for i := 0; same && i < len(files); i++ {
+		same = files[i].Name == l.Local[i].Path && (files[i].SHA256 == "" || files[i].SHA256 == l.Local[i].SHA256)
+	}
+	if same {
+		return nil
+	}
+	return fmt.Errorf("%w: it was made for recipe %q when files of this machine were others; run: labimage lock %s", ErrMismatch, l.Recipe, r.Origin())
 }
 
 // Items returns what a build fetches, in the order of Packages. The mirror is what fetch.Mirror returned.

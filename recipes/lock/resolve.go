@@ -13,6 +13,7 @@ import (
 	"picolab/recipes"
 	"picolab/recipes/debian"
 	"picolab/recipes/fetch"
+	"picolab/recipes/local"
 )
 
 // maxInRelease bounds a signed index, in bytes; Debian's has 150 kB.
@@ -41,10 +42,17 @@ func Resolve(ctx context.Context, r *recipes.Recipe, o Options) (*Lock, error) {
 	if o.Now.IsZero() {
 		o.Now = time.Now()
 	}
+	files, err := local.Add(ctx, o.Store, r)
+	if err != nil {
+		return nil, err
+	}
+	if l := o.onlyLocal(r, files); l != nil {
+		return l, nil
+	}
 	v := &resolver{recipe: r, Options: o, keyring: keyring, index: debian.NewIndex(r.Architecture)}
 	l := &Lock{
 		Version: formatVersion, Recipe: r.Name, RecipeSHA256: r.ResolutionDigest(), Architecture: r.Architecture,
-		Keyrings: []string{keyring.SHA256()},
+		Keyrings: []string{keyring.SHA256()}, Local: files,
 	}
 	for _, s := range r.Suites {
 		suite, date, err := v.readSuite(ctx, s)
@@ -63,12 +71,23 @@ func Resolve(ctx context.Context, r *recipes.Recipe, o Options) (*Lock, error) {
 	return l, l.check()
 }
 
+// onlyLocal returns the old lock with other local files, when nothing else was asked for: that needs no archive.
+func (o *Options) onlyLocal(r *recipes.Recipe, files []Local) *Lock {
+	old := o.Old
+	if old == nil || o.UpdateAll || len(o.Update) > 0 || old.Recipe != r.Name || old.RecipeSHA256 != r.ResolutionDigest() || slices.Equal(old.Local, files) {
+		return nil
+	}
+	l := *old
+	l.Local = files
+	return &l
+}
+
 // unchanged tells whether a lock that was not asked to update only differs in the archive's date: then the old one
 // stays, and with it every byte of the image, whose times follow that date.
 func (v *resolver) unchanged(l *Lock) bool {
 	old := v.Old
 	return old != nil && !v.UpdateAll && len(v.Update) == 0 && old.Recipe == l.Recipe && old.RecipeSHA256 == l.RecipeSHA256 &&
-		slices.Equal(old.Packages, l.Packages)
+		slices.Equal(old.Packages, l.Packages) && slices.Equal(old.Local, l.Local)
 }
 
 type resolver struct {
@@ -104,7 +123,7 @@ func (v *resolver) readSuite(ctx context.Context, s recipes.Suite) (Suite, time.
 		out.ValidUntil = release.ValidUntil.UTC().Format(time.RFC3339)
 	}
 	for _, component := range s.Components {
-		if err := v.readComponent(ctx, s.Name, dir, release, component); err != nil {
+		if err := v.readComponent(ctx, s, dir, release, component); err != nil {
 			return out, time.Time{}, fmt.Errorf("component %s: %w", component, err)
 		}
 	}
@@ -148,12 +167,12 @@ func (v *resolver) oldDate(s recipes.Suite) time.Time {
 }
 
 // readComponent reads a component's index into v.index.
-func (v *resolver) readComponent(ctx context.Context, suite, dir string, release *debian.Release, component string) error {
+func (v *resolver) readComponent(ctx context.Context, suite recipes.Suite, dir string, release *debian.Release, component string) error {
 	name, packed, plain, err := release.Packages(component, v.recipe.Architecture)
 	if err != nil {
 		return err
 	}
-	item := fetch.Item{Name: suite + " " + name, URL: dir + "/" + name, Size: packed.Size, SHA256: packed.SHA256}
+	item := fetch.Item{Name: suite.Name + " " + name, URL: dir + "/" + name, Size: packed.Size, SHA256: packed.SHA256}
 	if err := v.fetchIndex(ctx, item, dir+"/"+debian.ByHashName(name, packed), release.ByHash); err != nil {
 		return err
 	}
@@ -170,7 +189,10 @@ func (v *resolver) readComponent(ctx context.Context, suite, dir string, release
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	return v.index.Add(suite, packages)
+	if len(suite.Only) > 0 {
+		packages = slices.DeleteFunc(packages, func(p *debian.Package) bool { return !suite.Takes(p.Name) })
+	}
+	return v.index.Add(suite.Name, packages)
 }
 
 // fetchIndex asks for an index by its digest where the archive offers that: under its plain name a mirror may already
@@ -203,6 +225,9 @@ func (v *resolver) packages() ([]Package, error) {
 	for _, p := range closure {
 		out = append(out, packageOf(p, ""))
 	}
+	if out, err = v.addFirmware(out, keep); err != nil {
+		return nil, err
+	}
 	if name := v.recipe.Kernel.Package; name != "" {
 		if v.updates(name) {
 			keep = nil
@@ -214,6 +239,22 @@ func (v *resolver) packages() ([]Package, error) {
 		out = append(out, packageOf(kernel, RoleKernel))
 	}
 	sortPackages(out)
+	return out, nil
+}
+
+// addFirmware takes the packages of firmware by themselves: what they depend on are scripts that never run.
+func (v *resolver) addFirmware(out []Package, keep func(*debian.Package) bool) ([]Package, error) {
+	for i, name := range v.recipe.Kernel.Firmware {
+		list := v.index.Candidates(name)
+		if len(list) == 0 {
+			return nil, v.recipe.Fault(fmt.Sprintf("kernel.firmware[%d]", i), "no suite has a package %s; Debian keeps most firmware in the component non-free-firmware", name)
+		}
+		p := list[0]
+		if at := slices.IndexFunc(list, keep); at >= 0 {
+			p = list[at]
+		}
+		out = append(out, packageOf(p, RoleFirmware))
+	}
 	return out, nil
 }
 
