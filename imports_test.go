@@ -54,6 +54,7 @@ var layers = []struct {
 	{"hostctl/catalogue/...", agent + "hostctl/catalogue hostctl/catalogue/... hostctl/lab hostctl/report"},
 	{"hostctl/lab", agent + "guestagent/transport hostctl/internal/... hostctl/vale hostctl/vhostuser hostctl/vhostuser/... images/manifest"},
 	{"hostctl/internal/cli", upper},
+	{"hostctl/internal/switchboard", "hostctl/vale hostctl/vale/... hostctl/vhostuser hostctl/vhostuser/..."},
 	{"hostctl/internal/labs", upper},
 	{"hostctl/internal/runs", upper},
 	{"hostctl/internal/...", "hostctl/internal/... images/manifest"},
@@ -81,7 +82,8 @@ var doors = map[string]string{
 	"github.com/containerd/ttrpc":       "guestagent guestagent/client guestagent/wire",
 	"github.com/digitalocean/go-qemu":   "hostctl/internal/qemu",
 	"github.com/diskfs/go-diskfs":       "images/disk",
-	"github.com/goccy/go-yaml":          "recipes hostctl/internal/cli",
+	"github.com/goccy/go-yaml":          "recipes hostctl/internal/cli guestagent/site",
+	"github.com/insomniacslk/dhcp":      "guestagent/dhcp",
 	"github.com/klauspost/compress":     "initramfs/cpio initramfs/internal/decompress images/assemble hostctl/internal/inflate",
 	"github.com/mdlayher/vsock":         "guestagent/transport",
 	"github.com/mikelolasagasti/xz":     "initramfs/internal/decompress recipes/debian", // recipes may not import initramfs
