@@ -5,6 +5,7 @@ package boot
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -67,8 +68,13 @@ func (g *guest) prepare() {
 	g.children.Run()
 }
 
-// serve answers calls for ever.
+// serve answers calls for ever; without a token nobody could call, and it says so once.
 func (g *guest) serve(ctx context.Context) {
+	if g.conf.Token == "" {
+		logf("%v: nobody can call this agent", errNoToken)
+		<-ctx.Done()
+		return
+	}
 	o := guestagent.Options{
 		Token: g.conf.Token, ImageID: g.conf.Image, Started: g.started, Logf: logf, Greeted: g.plug.greet,
 		Verbs: verbs.New(verbs.Env{Children: g.children, Modules: g.modules, Settle: g.plug.settle, Power: power, Cgroup: g.cgroups}),
@@ -89,10 +95,12 @@ func (g *guest) serve(ctx context.Context) {
 	}
 }
 
+var errNoToken = errors.New(bootFile + " has no token")
+
 // listen refuses to serve without a token: any user of the guest could be the one that dials.
 func (g *guest) listen() (net.Listener, error) {
 	if g.conf.Token == "" {
-		return nil, fmt.Errorf("%s has no token", bootFile)
+		return nil, errNoToken
 	}
 	port := g.conf.AgentPort
 	if port == 0 {

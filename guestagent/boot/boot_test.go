@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"picolab/guestagent/internal/child"
 	"picolab/guestagent/module"
 	"picolab/guestagent/wire"
 
@@ -62,6 +63,41 @@ func TestNoTokenNoService(t *testing.T) {
 	}
 }
 
+// TestNoTokenIsQuiet: the console of a machine that nobody calls says so once.
+func TestNoTokenIsQuiet(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	text := console(t, func() {
+		g := &guest{children: new(child.Reaper)}
+		done := make(chan struct{})
+		go func() { defer close(done); g.serve(ctx) }()
+		time.AfterFunc(300*time.Millisecond, cancel)
+		<-done
+	})
+	if n := strings.Count(text, "no token"); n != 1 {
+		t.Errorf("said %d times: %q", n, text)
+	}
+}
+
+// console is what f writes to standard error.
+func console(t *testing.T, f func()) string {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	stderr := os.Stderr
+	os.Stderr = w
+	f()
+	os.Stderr = stderr
+	w.Close()
+	var b bytes.Buffer
+	if _, err := b.ReadFrom(r); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
 func TestAddedAlias(t *testing.T) {
 	msg := func(s ...string) []byte { return []byte(strings.Join(s, "\x00") + "\x00") }
 	for _, tt := range []struct {
@@ -99,20 +135,9 @@ func TestSettle(t *testing.T) {
 }
 
 func TestPanicIsReported(t *testing.T) {
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stderr := os.Stderr
-	os.Stderr = w
-	safely("test", func() { panic("defect") })
-	os.Stderr = stderr
-	w.Close()
-	var b bytes.Buffer
-	_, _ = b.ReadFrom(r)
-	r.Close()
-	if !strings.Contains(b.String(), "picolab: panic in test: defect") {
-		t.Errorf("console: %q", b.String())
+	text := console(t, func() { safely("test", func() { panic("defect") }) })
+	if !strings.Contains(text, "picolab: panic in test: defect") {
+		t.Errorf("console: %q", text)
 	}
 }
 
