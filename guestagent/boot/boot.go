@@ -79,7 +79,7 @@ func (g *guest) serve(ctx context.Context) {
 		Token: g.conf.Token, ImageID: g.conf.Image, Started: g.started, Logf: logf, Greeted: g.plug.greet,
 		Verbs: verbs.New(verbs.Env{Children: g.children, Modules: g.modules, Settle: g.plug.settle, Power: power, Cgroup: g.cgroups}),
 	}
-	ready := false
+	ready, again := false, 100*time.Millisecond
 	for ctx.Err() == nil {
 		l, err := g.listen()
 		if err == nil {
@@ -91,9 +91,14 @@ func (g *guest) serve(ctx context.Context) {
 			safely("serve", func() { err = guestagent.Serve(ctx, l, o) })
 		}
 		check("serve", err)
-		pause(ctx, 100*time.Millisecond)
+		pause(ctx, again)
+		again = min(2*again, serveAgain)
 	}
 }
+
+// serveAgain is the longest pause between two tries to listen. A kernel without vsock never will: its console must stay
+// readable.
+const serveAgain = 10 * time.Second
 
 var errNoToken = errors.New(bootFile + " has no token")
 
