@@ -34,6 +34,15 @@ func Create(path string) (*Writer, error) {
 	return &Writer{f: f}, nil
 }
 
+// Append continues the results file at path, which is made when it is not there.
+func Append(path string) (*Writer, error) {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("open results: %w", err)
+	}
+	return &Writer{f: f}, nil
+}
+
 // Add appends r as one line, with one write, and flushes it to the disk.
 func (w *Writer) Add(r Result) error {
 	if err := r.Validate(); err != nil {

@@ -18,10 +18,12 @@ type Check struct {
 
 // Host says where an instance ran.
 type Host struct {
-	Name   string `json:"name"`
-	Kernel string `json:"kernel"`
-	Accel  string `json:"accel"` // kvm or tcg
-	QEMU   string `json:"qemu"`
+	Name    string `json:"name"`
+	Kind    string `json:"kind"` // container, vm or metal: which way of running the host image it was
+	Kernel  string `json:"kernel"`
+	Accel   string `json:"accel"` // kvm or tcg
+	QEMU    string `json:"qemu"`
+	Nesting int    `json:"nesting,omitempty"` // emulated machines around the host
 }
 
 // Result is one line of results.jsonl.  The names of its fields are an

@@ -21,6 +21,17 @@ type Run struct {
 	Catalogue string            `json:"catalogue"` // digest of the catalogue's data
 	Planned   []string          `json:"planned"`   // instance ids, in the order they run
 	Excluded  []Excluded        `json:"excluded"`  // combinations that are none, and why
+	Parts     []Part            `json:"parts"`     // one for each host that ran some of it, in the order they ran
+}
+
+// Part is what one host ran of a run, and what was found out about it.
+type Part struct {
+	Host     Host              `json:"host"`
+	Why      []string          `json:"why,omitempty"` // why these instances ran there
+	Image    string            `json:"image"`
+	Versions map[string]string `json:"versions"`
+	Facts    []Fact            `json:"facts"`
+	Planned  []string          `json:"planned"`
 }
 
 // Fact is one thing a probe found out about the host.

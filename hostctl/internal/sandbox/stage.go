@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -36,7 +37,8 @@ const (
 	exitBroken   = 126
 )
 
-// Main must be called first in main and TestMain. When this process is a stage of a sandbox it runs it and never returns.
+// Main must be called first in main and TestMain. When this process is a stage of a sandbox, or was started under a name
+// given to RegisterProgram, it is that and never returns.
 func Main() {
 	switch os.Args[0] {
 	case initName:
@@ -44,6 +46,20 @@ func Main() {
 	case entryName:
 		os.Exit(entryStage())
 	}
+	if fn, ok := programs[filepath.Base(os.Args[0])]; ok {
+		os.Exit(fn())
+	}
+}
+
+var programs = map[string]func() int{}
+
+// RegisterProgram makes this program another one when it is started under that name: a copy on another machine needs
+// nothing but its file. What fn returns is the exit code. It must be called before Main.
+func RegisterProgram(name string, fn func() int) {
+	if _, dup := programs[name]; dup {
+		panic("sandbox: program " + name + " registered twice")
+	}
+	programs[name] = fn
 }
 
 func (p *plan) grace() time.Duration { return time.Duration(p.GraceMS) * time.Millisecond }
