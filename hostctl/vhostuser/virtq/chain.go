@@ -7,11 +7,12 @@ package virtq
 type Chain struct {
 	id     uint16
 	slots  uint16 // entries of a packed ring that it takes
+	sawOut bool
+	wrote  int // bytes that went through Write
 	in     stream
 	out    stream
-	sawOut bool
-	wrote  int    // bytes that went through Write
-	spans  []span // where the writable bytes are, while they are logged
+	segs   [][]byte // all segments but the first of either stream: those of in, then those of out
+	spans  []span   // where the writable bytes are, while they are logged
 }
 
 // span is a range of guest-physical addresses.
@@ -20,33 +21,59 @@ type span struct {
 	len  uint32
 }
 
-// stream is a position in a list of segments. A descriptor of length 0 leaves no segment.
+// stream is a position in a list of segments. The first one is here, so that a buffer of one piece, as most are, needs no
+// list. A descriptor of length 0 leaves no segment.
 type stream struct {
-	segs [][]byte
-	seg  int // current segment
-	off  int // bytes of it already consumed
-	left int // bytes to go
+	head []byte // rest of the current segment, empty only at the end
+	rest int    // bytes after it
+	next int    // index of the segment after it
 }
 
 func (c *Chain) reset(id uint16) {
 	c.id, c.slots, c.sawOut, c.wrote = id, 0, false, 0
-	c.spans = c.spans[:0]
-	c.in = stream{segs: c.in.segs[:0]}
-	c.out = stream{segs: c.out.segs[:0]}
+	c.in, c.out = stream{}, stream{}
+	c.segs, c.spans = c.segs[:0], c.spans[:0]
+}
+
+// readable makes the chain one piece of memory, which is not empty, to be read. It stores as little as possible.
+func (c *Chain) readable(id uint16, mem []byte) {
+	c.id, c.slots, c.wrote = id, 1, 0
+	c.in.head, c.in.rest = mem, 0
+	c.out.head, c.out.rest = c.out.head[:0], 0
+}
+
+// writable is readable for memory to be written.
+func (c *Chain) writable(id uint16, mem []byte) {
+	c.id, c.slots, c.wrote = id, 1, 0
+	c.in.head, c.in.rest = c.in.head[:0], 0
+	c.out.head, c.out.rest = mem, 0
+}
+
+// add appends a segment to in or out. All of in come before those of out.
+func (c *Chain) add(s *stream, seg []byte) {
+	if len(s.head) == 0 {
+		s.head, s.next = seg, len(c.segs)
+		return
+	}
+	c.segs = append(c.segs, seg)
+	s.rest += len(seg)
 }
 
 // Readable returns the number of bytes that are still to be read.
-func (c *Chain) Readable() int { return c.in.left }
+func (c *Chain) Readable() int { return len(c.in.head) + c.in.rest }
 
 // Writable returns the number of bytes that can still be written.
-func (c *Chain) Writable() int { return c.out.left }
+func (c *Chain) Writable() int { return len(c.out.head) + c.out.rest }
+
+// Written returns the number of bytes that went through Write, or that Wrote told of.
+func (c *Chain) Written() int { return c.wrote }
 
 // Read copies the next bytes to p and returns how many there were: len(p) unless the stream ends first.
 func (c *Chain) Read(p []byte) int {
 	n := 0
-	for n < len(p) && c.in.left > 0 {
-		k := copy(p[n:], c.in.head())
-		c.in.advance(k)
+	for n < len(p) && len(c.in.head) > 0 {
+		k := copy(p[n:], c.in.head)
+		c.in.advance(k, c.segs)
 		n += k
 	}
 	return n
@@ -55,48 +82,61 @@ func (c *Chain) Read(p []byte) int {
 // Write copies p to the next bytes and returns how many fitted.
 func (c *Chain) Write(p []byte) int {
 	n := 0
-	for n < len(p) && c.out.left > 0 {
-		k := copy(c.out.head(), p[n:])
-		c.out.advance(k)
+	for n < len(p) && len(c.out.head) > 0 {
+		k := copy(c.out.head, p[n:])
+		c.out.advance(k, c.segs)
 		n += k
 	}
 	c.wrote += n
 	return n
 }
 
+// ReadHead returns the next readable bytes as far as they are in one piece, without consuming them; none only at the end.
+// It is guest memory: what is read there twice may differ.
+func (c *Chain) ReadHead() []byte { return c.in.head }
+
+// WriteHead is ReadHead for the writable bytes. Tell with Wrote what was written there.
+func (c *Chain) WriteHead() []byte { return c.out.head }
+
+// Wrote consumes n bytes of what WriteHead returned, as Write does.
+func (c *Chain) Wrote(n int) {
+	c.wrote += n
+	c.out.advance(n, c.segs)
+}
+
 // ReadSegments appends the memory of the next n readable bytes to dst, skipping the first skip, without consuming them.
 // It returns less where the stream ends first.
-func (c *Chain) ReadSegments(dst [][]byte, skip, n int) [][]byte { return c.in.slice(dst, skip, n) }
+func (c *Chain) ReadSegments(dst [][]byte, skip, n int) [][]byte {
+	return c.in.slice(dst, skip, n, c.segs)
+}
 
 // WriteSegments is ReadSegments for the writable bytes.
-func (c *Chain) WriteSegments(dst [][]byte, skip, n int) [][]byte { return c.out.slice(dst, skip, n) }
+func (c *Chain) WriteSegments(dst [][]byte, skip, n int) [][]byte {
+	return c.out.slice(dst, skip, n, c.segs)
+}
 
-// head returns the rest of the current segment, which is never empty while left > 0.
-func (s *stream) head() []byte { return s.segs[s.seg][s.off:] }
-
-func (s *stream) advance(n int) {
-	s.left -= n
-	s.off += n
-	if s.off == len(s.segs[s.seg]) {
-		s.seg, s.off = s.seg+1, 0
+func (s *stream) advance(n int, segs [][]byte) {
+	s.head = s.head[n:]
+	if len(s.head) == 0 && s.rest > 0 {
+		s.head = segs[s.next]
+		s.next++
+		s.rest -= len(s.head)
 	}
 }
 
-func (s *stream) slice(dst [][]byte, skip, n int) [][]byte {
-	off := s.off
-	for _, seg := range s.segs[s.seg:] {
-		seg, off = seg[off:], 0
-		if skip >= len(seg) {
-			skip -= len(seg)
-			continue
+func (s *stream) slice(dst [][]byte, skip, n int, segs [][]byte) [][]byte {
+	seg, rest, next := s.head, s.rest, s.next
+	for n > 0 {
+		if skip < len(seg) {
+			k := min(n, len(seg)-skip)
+			dst, n = append(dst, seg[skip:skip+k:skip+k]), n-k
 		}
-		seg = seg[skip:]
-		skip = 0
-		k := min(n, len(seg))
-		if k == 0 {
+		skip = max(0, skip-len(seg))
+		if rest == 0 {
 			break
 		}
-		dst, n = append(dst, seg[:k:k]), n-k
+		seg = segs[next]
+		next, rest = next+1, rest-len(seg)
 	}
 	return dst
 }

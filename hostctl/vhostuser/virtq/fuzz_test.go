@@ -21,15 +21,15 @@ func FuzzWalk(f *testing.F) {
 		return le.AppendUint16(b, next)
 	}
 	const gpa = 1 << 30
-	f.Add(one(gpa+0x1000, 100, 0, 0), []byte{0, 0}, uint16(1), true)
-	f.Add(bytes.Join([][]byte{one(gpa+0x1000, 8, 1, 1), one(gpa+0x1100, 8, 3, 2), one(gpa, 9, 2, 0)}, nil), []byte{0, 0}, uint16(1), true)
-	f.Add(one(gpa+0x1000, 8, 1, 0), []byte{0, 0}, uint16(1), false)
-	f.Add(append(one(gpa+tableOff, 32, 4, 0), make([]byte, 7*16)...), []byte{0, 0, 0, 0}, uint16(2), true)
-	f.Add(one(gpa+0x3fff0, 32, 2, 0), []byte{0, 0, 1, 0, 255, 255}, uint16(8), true)
-	f.Add(one(^uint64(0), 1<<31, 0, 0), []byte{0, 0}, uint16(9), true)
+	f.Add(one(gpa+0x1000, 100, 0, 0), []byte{0, 0}, uint16(1), true, byte(2))
+	f.Add(bytes.Join([][]byte{one(gpa+0x1000, 8, 1, 1), one(gpa+0x1100, 8, 3, 2), one(gpa, 9, 2, 0)}, nil), []byte{0, 0}, uint16(1), true, byte(2))
+	f.Add(one(gpa+0x1000, 8, 1, 0), []byte{0, 0}, uint16(1), false, byte(0))
+	f.Add(append(one(gpa+tableOff, 32, 4, 0), make([]byte, 7*16)...), []byte{0, 0, 0, 0}, uint16(2), true, byte(0))
+	f.Add(one(gpa+0x3fff0, 32, 2, 0), []byte{0, 0, 1, 0, 255, 255}, uint16(8), true, byte(0))
+	f.Add(one(^uint64(0), 1<<31, 0, 0), []byte{0, 0}, uint16(9), true, byte(0))
 	s := newSetup(f, size, allFeatures)
 	s.mem.Alloc(tableOff + 64)
-	f.Fuzz(func(t *testing.T, desc, avail []byte, idx uint16, indirect bool) {
+	f.Fuzz(func(t *testing.T, desc, avail []byte, idx uint16, indirect bool, batch byte) {
 		m := s.mem.Mem
 		clear(m[:tableOff+64])
 		clear(m[s.ring.Desc:][:16*size])
@@ -46,21 +46,32 @@ func FuzzWalk(f *testing.F) {
 			t.Fatal(err)
 		}
 		defer q.Close()
-		var c Chain
-		for i := range uint16(size + 2) {
-			ok, err := q.Pop(&c)
-			want := naivePop(s, i, idx, indirect)
-			if want.broken != errors.Is(err, ErrBroken) || want.ok != ok {
-				t.Fatalf("pop %d: %v %v, want %+v", i, ok, err, want)
+		var chains [size]Chain
+		for i, k := uint16(0), 1+int(batch)%size; ; {
+			n, err := q.PopBatch(chains[:k])
+			for j := range n {
+				checkPopped(t, &chains[j], naivePop(s, i, idx, indirect))
+				i++
 			}
-			if !ok {
+			if n == k {
+				continue
+			}
+			if want := naivePop(s, i, idx, indirect); n == 0 && (want.ok || want.broken != errors.Is(err, ErrBroken)) {
+				t.Fatalf("pop %d: %v, want %+v", i, err, want)
+			}
+			if n == 0 {
 				break
-			}
-			if c.Readable() != len(want.in) || c.Writable() != want.out || readAll(&c) != string(want.in) {
-				t.Fatalf("pop %d: %d in, %d out; want %d, %d", i, c.Readable(), c.Writable(), len(want.in), want.out)
 			}
 		}
 	})
+}
+
+// checkPopped compares a buffer with what it has to be.
+func checkPopped(t *testing.T, c *Chain, want naive) {
+	t.Helper()
+	if !want.ok || c.Readable() != len(want.in) || c.Writable() != want.out || readAll(c) != string(want.in) {
+		t.Fatalf("%d in, %d out; want %+v", c.Readable(), c.Writable(), want)
+	}
 }
 
 const tableOff = 0x2000

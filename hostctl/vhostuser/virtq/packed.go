@@ -82,11 +82,15 @@ func (q *packed) peek() (word uint32, ok bool, err error) {
 		return 0, false, q.err
 	}
 	word = guestmem.Load32(q.desc, descSize*int(q.next&q.mask)+descWord)
-	want := uint32(flagAvail) << 16
-	if q.next&q.size() != 0 {
-		want = flagUsed << 16
+	return word, word&(flagsOwner<<16) == q.available(q.next), nil
+}
+
+// available returns the flags AVAIL and USED, in the place they have in a word, of a descriptor at p that is available.
+func (q *packed) available(p uint16) uint32 {
+	if p&q.size() != 0 {
+		return flagUsed << 16
 	}
-	return word, word&(flagsOwner<<16) == want, nil
+	return flagAvail << 16
 }
 
 func (q *packed) Pop(c *Chain) (bool, error) {
@@ -101,6 +105,59 @@ func (q *packed) Pop(c *Chain) (bool, error) {
 	q.next += c.slots
 	q.inflight += c.slots
 	return true, nil
+}
+
+func (q *packed) PopBatch(c []Chain) (int, error) {
+	for i := 0; i < len(c); i++ {
+		i += q.popSingles(c[i:])
+		if i == len(c) {
+			break
+		}
+		if ok, err := q.Pop(&c[i]); !ok {
+			if i > 0 {
+				err = nil // the next call returns it
+			}
+			return i, err
+		}
+	}
+	return len(c), nil
+}
+
+// popSingles takes the next buffers, as long as they are available, are one descriptor, as nearly all are, and where the last
+// one was. It returns how many it took.
+func (q *packed) popSingles(cs []Chain) int {
+	if q.err != nil || q.cfg.BufferLog != nil {
+		return 0
+	}
+	base, mem := q.cursor.Window()
+	cs = cs[:min(len(cs), int(q.size()-(q.next-q.flushed)))]
+	descs, mask, next := q.descs, q.mask, q.next
+	for i := range cs {
+		p := next + uint16(i)
+		d := &descs[p&mask]
+		word := loadWord(d)
+		if word&((flagsOwner|flagNext|flagIndirect)<<16) != q.available(p) {
+			return q.popped(i)
+		}
+		addr, n := d.addr, uint64(uint32(d.rest))
+		off := addr - base
+		end := off + n
+		if off >= end || end > uint64(len(mem)) {
+			return q.popped(i)
+		}
+		if word&(flagWrite<<16) != 0 {
+			cs[i].writable(uint16(word), mem[off:end:end])
+		} else {
+			cs[i].readable(uint16(word), mem[off:end:end])
+		}
+	}
+	return q.popped(len(cs))
+}
+
+func (q *packed) popped(n int) int {
+	q.next += uint16(n)
+	q.inflight += uint16(n)
+	return n
 }
 
 // readPacked copies entry i of table, each field once; word is id and flags together.
@@ -161,7 +218,9 @@ func (q *packed) walkTable(c *Chain, d descriptor) error {
 // Push writes the used descriptor. All but the first of a batch are complete at once: the driver reads them in order, and
 // does not get past the first.
 func (q *packed) Push(c *Chain, written int) {
-	q.logWritten(c, written)
+	if q.cfg.BufferLog != nil {
+		q.logWritten(c, written)
+	}
 	word := uint32(c.id)
 	if q.staged&q.size() == 0 {
 		word |= flagsOwner << 16
@@ -178,6 +237,38 @@ func (q *packed) Push(c *Chain, written int) {
 	}
 	q.staged += c.slots
 	q.inflight -= c.slots
+}
+
+func (q *packed) PushBatch(c []Chain) {
+	if q.cfg.BufferLog != nil || q.staged == q.flushed {
+		k := min(1, len(c))
+		if q.cfg.BufferLog != nil {
+			k = len(c)
+		}
+		for i := range c[:k] {
+			q.Push(&c[i], c[i].wrote)
+		}
+		c = c[k:]
+	}
+	at := q.staged
+	for i := range c {
+		q.descs[at&q.mask].rest = uint64(q.usedWord(&c[i], at))<<32 | uint64(uint32(c[i].wrote))
+		at += c[i].slots
+	}
+	q.inflight -= at - q.staged
+	q.staged = at
+}
+
+// usedWord returns id and flags of the descriptor at p that gives back c.
+func (q *packed) usedWord(c *Chain, p uint16) uint32 {
+	word := uint32(c.id)
+	if p&q.size() == 0 {
+		word |= flagsOwner << 16
+	}
+	if c.wrote > 0 {
+		word |= flagWrite << 16
+	}
+	return word
 }
 
 func (q *packed) Flush() bool {

@@ -179,16 +179,16 @@ func FuzzPacked(f *testing.F) {
 	const size = 8
 	const gpa = 1 << 30
 	a := uint16(flagAvail)
-	f.Add(entry(gpa+0x1000, 100, 7, a), uint32(PackedBase), true)
-	f.Add(bytes.Join([][]byte{entry(gpa+0x1000, 8, 1, a|1), entry(gpa+0x1100, 8, 2, a|3), entry(gpa, 9, 3, a|2)}, nil), uint32(PackedBase), true)
-	f.Add(bytes.Repeat(entry(gpa+0x1000, 8, 1, a|1), 9), uint32(PackedBase), false)
-	f.Add(append(bytes.Repeat(entry(gpa+tableOff, 32, 4, a|4), 8), entry(gpa+0x1000, 5, 0, 2)...), uint32(0x80038003), true)
-	f.Add(bytes.Repeat(entry(gpa+0x3fff0, 32, 2, flagUsed), 8), uint32(0x00050005), true)
-	f.Add(bytes.Repeat(entry(gpa, 32, 2, a), 8), uint32(0x80058007), true)
-	f.Add(entry(^uint64(0), 1<<31, 0, a), uint32(PackedBase), true)
+	f.Add(entry(gpa+0x1000, 100, 7, a), uint32(PackedBase), true, byte(2))
+	f.Add(bytes.Join([][]byte{entry(gpa+0x1000, 8, 1, a|1), entry(gpa+0x1100, 8, 2, a|3), entry(gpa, 9, 3, a|2)}, nil), uint32(PackedBase), true, byte(2))
+	f.Add(bytes.Repeat(entry(gpa+0x1000, 8, 1, a|1), 9), uint32(PackedBase), false, byte(0))
+	f.Add(append(bytes.Repeat(entry(gpa+tableOff, 32, 4, a|4), 8), entry(gpa+0x1000, 5, 0, 2)...), uint32(0x80038003), true, byte(0))
+	f.Add(bytes.Repeat(entry(gpa+0x3fff0, 32, 2, flagUsed), 8), uint32(0x00050005), true, byte(0))
+	f.Add(bytes.Repeat(entry(gpa, 32, 2, a), 8), uint32(0x80058007), true, byte(0))
+	f.Add(entry(^uint64(0), 1<<31, 0, a), uint32(PackedBase), true, byte(0))
 	s := newPackedSetup(f, size, packedFeatures)
 	s.mem.Alloc(tableOff + 64)
-	f.Fuzz(func(t *testing.T, desc []byte, base uint32, indirect bool) {
+	f.Fuzz(func(t *testing.T, desc []byte, base uint32, indirect bool, batch byte) {
 		m := s.mem.Mem
 		clear(m[:tableOff+64])
 		n := copy(m[s.ring.Desc:][:16*size], desc)
@@ -208,19 +208,26 @@ func FuzzPacked(f *testing.F) {
 			return
 		}
 		defer q.Close()
-		var c Chain
-		for i := range size + 2 {
-			ok, err := q.Pop(&c)
-			want, id := ref.pop()
-			if want.broken != errors.Is(err, ErrBroken) || want.ok != ok {
-				t.Fatalf("pop %d: %v %v, want %+v", i, ok, err, want)
+		var chains [size]Chain
+		for k := 1 + int(batch)%size; ; {
+			n, err := q.PopBatch(chains[:k])
+			for j := range n {
+				want, id := ref.pop()
+				if checkPopped(t, &chains[j], want); chains[j].id != id {
+					t.Fatalf("id %d, want %d", chains[j].id, id)
+				}
 			}
-			if !ok {
+			if n == k {
+				continue
+			}
+			at := *ref
+			if want, _ := ref.pop(); n == 0 && (want.ok || want.broken != errors.Is(err, ErrBroken)) {
+				t.Fatalf("pop: %v, want %+v", err, want)
+			}
+			if n == 0 {
 				break
 			}
-			if c.Readable() != len(want.in) || c.Writable() != want.out || c.id != id || readAll(&c) != string(want.in) {
-				t.Fatalf("pop %d: id %d, %d in, %d out; want %d, %d, %d", i, c.id, c.Readable(), c.Writable(), id, len(want.in), want.out)
-			}
+			*ref = at
 		}
 		ref.complete(t, q, base)
 	})

@@ -22,7 +22,12 @@ const packedFeatures = allFeatures | FeaturePacked
 
 func newPackedSetup(t testing.TB, size int, features uint64) *packedSetup {
 	t.Helper()
-	s := &packedSetup{setup: setup{mem: frontend.NewMemory(t, memorySize), gm: guestmem.New()}}
+	return newSizedPackedSetup(t, size, features, memorySize)
+}
+
+func newSizedPackedSetup(t testing.TB, size int, features uint64, bytes int) *packedSetup {
+	t.Helper()
+	s := &packedSetup{setup: setup{mem: frontend.NewMemory(t, bytes), gm: guestmem.New()}}
 	t.Cleanup(s.gm.Close)
 	share(t, s.gm, s.mem)
 	s.ring = frontend.NewPacked(s.mem, size)
@@ -217,17 +222,19 @@ func (m *model) add(t *testing.T, features uint64) {
 
 // pop takes some buffers and gives the last ones of them back.
 func (m *model) pop(t *testing.T) {
-	for range 1 + m.rnd.IntN(8) {
-		c := &Chain{}
-		ok, err := m.q.Pop(c)
+	for range 1 + m.rnd.IntN(4) {
+		chains := make([]Chain, 1+m.rnd.IntN(3))
+		n, err := m.q.PopBatch(chains)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !ok {
+		for i := range n {
+			m.popped = append(m.popped, &chains[i])
+		}
+		if n == 0 {
 			m.kick = !m.q.EnableKick()
 			return
 		}
-		m.popped = append(m.popped, c)
 		if m.rnd.IntN(4) == 0 {
 			m.q.DisableKick()
 			m.kick = false
@@ -242,9 +249,12 @@ func (m *model) pop(t *testing.T) {
 // push answers what was popped, in any order, with the text in capitals.
 func (m *model) push() {
 	m.rnd.Shuffle(len(m.popped), func(i, j int) { m.popped[i], m.popped[j] = m.popped[j], m.popped[i] })
+	var batch []Chain
 	for _, c := range m.popped {
-		m.q.Push(c, c.Write([]byte(strings.ToUpper(readAll(c)))))
+		c.Write([]byte(strings.ToUpper(readAll(c))))
+		batch = append(batch, *c)
 	}
+	m.q.PushBatch(batch)
 	m.popped = m.popped[:0]
 }
 

@@ -36,9 +36,14 @@ type Queue interface {
 	Size() int
 	// Pop takes the next available buffer into c, which it overwrites. It reports false when there is none.
 	Pop(c *Chain) (bool, error)
+	// PopBatch is Pop for as many buffers as are available, up to len(c), and returns how many it took into the first
+	// elements. What the driver broke after the first one is an error of the next call.
+	PopBatch(c []Chain) (int, error)
 	// Push gives c back, with the number of bytes written at its beginning. Buffers may come back in another order than
 	// they were popped. The driver sees it after Flush. c's memory must not be touched any more.
 	Push(c *Chain, written int)
+	// PushBatch is Push for each of c, with what Written says.
+	PushBatch(c []Chain)
 	// Flush publishes what was pushed and reports whether the driver wants to be called for it.
 	Flush() (call bool)
 	// Abort makes available again every buffer that was popped and not pushed. Those pushed before must have been

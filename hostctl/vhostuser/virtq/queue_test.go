@@ -25,7 +25,12 @@ const memorySize = 1 << 20
 
 func newSetup(t testing.TB, size int, features uint64) *setup {
 	t.Helper()
-	s := &setup{mem: frontend.NewMemory(t, memorySize), gm: guestmem.New()}
+	return newSizedSetup(t, size, features, memorySize)
+}
+
+func newSizedSetup(t testing.TB, size int, features uint64, bytes int) *setup {
+	t.Helper()
+	s := &setup{mem: frontend.NewMemory(t, bytes), gm: guestmem.New()}
 	t.Cleanup(s.gm.Close)
 	share(t, s.gm, s.mem)
 	s.ring = frontend.NewRing(s.mem, size, features&FeatureEventIdx != 0)
@@ -211,17 +216,15 @@ func TestWrap(t *testing.T) {
 				copy(s.mem.Mem[buf.Off:], fmt.Sprintf("number %3d", n))
 				s.ring.Add(frontend.Buf{Off: buf.Off, Len: buf.Len - i%3})
 			}
+			if k, err := s.q.PopBatch(chains); k != n || err != nil {
+				t.Fatal(k, err)
+			}
 			for i := range n {
-				if ok, err := s.q.Pop(&chains[i]); !ok || err != nil {
-					t.Fatal(ok, err)
-				}
 				if want := fmt.Sprintf("number %3d", n)[:buf.Len-i%3]; readAll(&chains[i]) != want {
 					t.Fatalf("chain %d of %d", i, n)
 				}
 			}
-			for i := range n {
-				s.q.Push(&chains[i], 0)
-			}
+			s.q.PushBatch(chains[:n])
 			s.q.Flush()
 			for range n {
 				if _, _, ok := s.ring.Take(); !ok {

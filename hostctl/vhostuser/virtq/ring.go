@@ -10,13 +10,17 @@ import (
 type ring struct {
 	cfg      Config
 	mem      *guestmem.Table
+	cursor   guestmem.Cursor
 	desc     []byte // descriptor area
 	avail    []byte // driver area
 	used     []byte // device area
-	descAddr uint64 // guest-physical address of desc
-	called   bool   // whether the driver has ever been called on this ring
-	scratch  []byte // copy of an indirect table that spans regions
-	err      error  // set once the driver broke the ring
+	descs    *descriptors
+	heads    *availHeads  // of a split ring
+	entries  *usedEntries // of a split ring
+	descAddr uint64       // guest-physical address of desc
+	called   bool         // whether the driver has ever been called on this ring
+	scratch  []byte       // copy of an indirect table that spans regions
+	err      error        // set once the driver broke the ring
 }
 
 // areas returns the lengths in bytes of the descriptor, driver and device area, and what their addresses must be
@@ -50,8 +54,12 @@ func (q *ring) locate() (err error) {
 		mem.Release()
 		return err
 	}
-	q.mem = mem
+	q.mem, q.cursor = mem, mem.Cursor()
 	q.descAddr, _ = mem.GuestAddr(q.cfg.Desc)
+	q.descs = asDescriptors(q.desc, q.cfg.Size)
+	if q.cfg.Features&FeaturePacked == 0 {
+		q.heads, q.entries = asAvailHeads(q.avail, q.cfg.Size), asUsedEntries(q.used, q.cfg.Size)
+	}
 	return nil
 }
 
@@ -69,7 +77,8 @@ func (q *ring) Close() {
 	if q.mem != nil {
 		q.mem.Release()
 	}
-	q.mem, q.desc, q.avail, q.used = nil, nil, nil, nil
+	q.mem, q.cursor, q.desc, q.avail, q.used = nil, guestmem.Cursor{}, nil, nil, nil
+	q.descs, q.heads, q.entries = nil, nil, nil
 }
 
 // broken records the driver's fault; the queue never works again.
@@ -78,11 +87,9 @@ func (q *ring) broken(format string, args ...any) error {
 	return q.err
 }
 
-// logWritten marks what c's device wrote: at least as much as it says, and as much as went through Write.
+// logWritten marks what c's device wrote, while that is logged: at least as much as it says, and as much as went through
+// Write.
 func (q *ring) logWritten(c *Chain, written int) {
-	if q.cfg.BufferLog == nil {
-		return
-	}
 	left := uint64(max(written, c.wrote))
 	for _, s := range c.spans {
 		n := min(left, uint64(s.len))

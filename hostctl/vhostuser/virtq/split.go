@@ -1,7 +1,6 @@
 package virtq
 
 import (
-	"encoding/binary"
 	"fmt"
 
 	"picolab/hostctl/vhostuser/guestmem"
@@ -53,31 +52,55 @@ func (q *split) begin() {
 
 func (q *split) Base() uint32 { return uint32(q.next - uint16(q.inflight)) }
 
-// more reports whether the avail ring has an entry to pop, looking at shared memory only when it must.
-func (q *split) more() (bool, error) {
+// more returns how many entries of the avail ring can be popped, at most limit; it looks at shared memory only when it knows
+// of none.
+func (q *split) more(limit int) (int, error) {
 	if q.err != nil {
-		return false, q.err
+		return 0, q.err
 	}
-	if q.next != q.seen {
-		return true, nil
+	if q.next == q.seen {
+		idx := guestmem.Load16(q.avail, availIdx)
+		if int(idx-q.next) > q.cfg.Size {
+			return 0, q.broken("avail index %d is %d ahead of a ring of %d", idx, idx-q.next, q.cfg.Size)
+		}
+		q.seen = idx
 	}
-	idx := guestmem.Load16(q.avail, availIdx)
-	if int(idx-q.next) > q.cfg.Size {
-		return false, q.broken("avail index %d is %d ahead of a ring of %d", idx, idx-q.next, q.cfg.Size)
+	n := int(q.seen - q.next)
+	if n > 0 && q.inflight >= q.cfg.Size { // CVE-2016-5403: buffers resubmitted before they were completed
+		return 0, q.broken("more than %d buffers in flight", q.cfg.Size)
 	}
-	q.seen = idx
-	return idx != q.next, nil
+	return min(n, limit, q.cfg.Size-q.inflight), nil
 }
 
 func (q *split) Pop(c *Chain) (bool, error) {
-	ok, err := q.more()
-	if !ok {
+	n, err := q.more(1)
+	if n == 0 {
 		return false, err
 	}
-	if q.inflight >= q.cfg.Size { // CVE-2016-5403: buffers resubmitted before they were completed
-		return false, q.broken("more than %d buffers in flight", q.cfg.Size)
+	return q.popAny(c)
+}
+
+func (q *split) PopBatch(c []Chain) (int, error) {
+	n, err := q.more(len(c))
+	for i := 0; i < n; {
+		i += q.popSingles(c[i:n])
+		if i == n {
+			break
+		}
+		if ok, err := q.popAny(&c[i]); !ok {
+			if i > 0 {
+				err = nil // the next call returns it
+			}
+			return i, err
+		}
+		i++
 	}
-	head := binary.LittleEndian.Uint16(q.avail[availRing+2*int(q.next&q.mask):])
+	return n, err
+}
+
+// popAny takes the next entry, which is there.
+func (q *split) popAny(c *Chain) (bool, error) {
+	head := q.heads[q.next&q.mask]
 	c.reset(head)
 	if err := q.walk(c, head); err != nil {
 		return false, err
@@ -87,12 +110,61 @@ func (q *split) Pop(c *Chain) (bool, error) {
 	return true, nil
 }
 
+// popSingles takes the next entries, which are there, as long as their buffers are one descriptor, as nearly all are, and
+// where the last one was. It returns how many it took.
+func (q *split) popSingles(cs []Chain) int {
+	if q.cfg.BufferLog != nil {
+		return 0
+	}
+	base, mem := q.cursor.Window()
+	heads, descs, mask, next := q.heads, q.descs, q.mask, q.next
+	for i := range cs {
+		c := &cs[i]
+		head := heads[(next+uint16(i))&mask]
+		d := &descs[head&mask]
+		addr, rest := d.addr, d.rest
+		off, n := addr-base, rest&0xffff_ffff
+		end := off + n
+		if rest&((flagNext|flagIndirect)<<32) != 0 || head > mask || off >= end || end > uint64(len(mem)) {
+			return q.popped(i)
+		}
+		if rest&(flagWrite<<32) != 0 {
+			c.writable(head, mem[off:end:end])
+		} else {
+			c.readable(head, mem[off:end:end])
+		}
+	}
+	return q.popped(len(cs))
+}
+
+func (q *split) popped(n int) int {
+	q.next += uint16(n)
+	q.inflight += n
+	return n
+}
+
 func (q *split) Push(c *Chain, written int) {
-	q.logWritten(c, written)
-	e := q.used[usedRing+usedEntry*int(q.staged&q.mask):]
-	binary.LittleEndian.PutUint64(e, uint64(c.id)|uint64(uint32(written))<<32)
+	if q.cfg.BufferLog != nil {
+		q.logWritten(c, written)
+	}
+	q.entries[q.staged&q.mask] = uint64(c.id) | uint64(uint32(written))<<32
 	q.staged++
 	q.inflight--
+}
+
+func (q *split) PushBatch(cs []Chain) {
+	if q.cfg.BufferLog != nil {
+		for i := range cs {
+			q.Push(&cs[i], cs[i].wrote)
+		}
+		return
+	}
+	for i := range cs {
+		c := &cs[i]
+		q.entries[(q.staged+uint16(i))&q.mask] = uint64(c.id) | uint64(c.wrote)<<32
+	}
+	q.staged += uint16(len(cs))
+	q.inflight -= len(cs)
 }
 
 func (q *split) Flush() bool {
@@ -154,8 +226,8 @@ func (q *split) EnableKick() bool {
 		q.flags = 0
 		q.publish()
 	}
-	ok, err := q.more()
-	return ok || err != nil
+	n, err := q.more(1)
+	return n > 0 || err != nil
 }
 
 func (q *split) DisableKick() {

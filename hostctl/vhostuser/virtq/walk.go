@@ -47,7 +47,7 @@ func (q *split) walk(c *Chain, head uint16) error {
 }
 
 // take adds the memory of one descriptor to the chain.
-func (q *ring) take(c *Chain, d descriptor) (err error) {
+func (q *ring) take(c *Chain, d descriptor) error {
 	side := &c.in
 	if d.flags&flagWrite != 0 {
 		side = &c.out
@@ -58,10 +58,23 @@ func (q *ring) take(c *Chain, d descriptor) (err error) {
 	if c.sawOut && q.cfg.BufferLog != nil {
 		c.spans = append(c.spans, span{d.addr, d.len})
 	}
-	if side.segs, err = q.mem.Guest(side.segs, d.addr, uint64(d.len)); err != nil {
+	if piece := q.cursor.Piece(d.addr, d.len); piece != nil {
+		c.add(side, piece)
+		return nil
+	}
+	return q.takeSplit(c, side, d)
+}
+
+// takeSplit is for memory that spans regions, is empty, or is none.
+func (q *ring) takeSplit(c *Chain, side *stream, d descriptor) error {
+	var room [4][]byte
+	segs, err := q.mem.Guest(room[:0], d.addr, uint64(d.len))
+	if err != nil {
 		return q.broken("descriptor: %v", err)
 	}
-	side.left += int(d.len)
+	for _, s := range segs {
+		c.add(side, s)
+	}
 	return nil
 }
 
