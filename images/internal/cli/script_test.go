@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -21,6 +22,9 @@ import (
 //	drop PATH                  take a file off the mirror
 //	spoil PATH                 change a byte of a file on the mirror
 //	flip FILE                  change a byte in the middle of a local file
+//	module FILE RELEASE [INFO...]  write a kernel module built for a release
+//	bzimage FILE RELEASE       write the beginning of a kernel image
+//	package FILE NAME PATH SOURCE  write a .deb with one file
 func TestScripts(t *testing.T) {
 	if testing.Short() {
 		t.Skip("compiles busyboxes")
@@ -46,6 +50,9 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":   exits,
 			"flip":    flip,
+			"module":  func(ts *testscript.TestScript, _ bool, args []string) { module(t, ts, args) },
+			"bzimage": func(ts *testscript.TestScript, _ bool, args []string) { put(ts, args[0], imagetest.BzImage(args[1])) },
+			"package": func(ts *testscript.TestScript, _ bool, args []string) { pack(t, ts, args) },
 			"publish": func(ts *testscript.TestScript, _ bool, args []string) { benches[ts.Getenv("WORK")].Publish(t, args[0]) },
 			"drop":    func(ts *testscript.TestScript, _ bool, args []string) { benches[ts.Getenv("WORK")].Set(args[0], nil) },
 			"spoil":   func(ts *testscript.TestScript, _ bool, args []string) { spoil(benches[ts.Getenv("WORK")], args[0]) },
@@ -78,6 +85,23 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 	if got != want {
 		ts.Fatalf("exit code %d, want %d", got, want)
 	}
+}
+
+func put(ts *testscript.TestScript, name, content string) {
+	file := ts.MkAbs(name)
+	ts.Check(os.MkdirAll(filepath.Dir(file), 0o755))
+	ts.Check(os.WriteFile(file, []byte(content), 0o644))
+}
+
+func module(t testing.TB, ts *testscript.TestScript, args []string) {
+	name := strings.TrimSuffix(filepath.Base(args[0]), ".ko")
+	info := append([]string{"name=" + name, "license=GPL", "vermagic=" + args[1] + " SMP mod_unload "}, args[2:]...)
+	put(ts, args[0], imagetest.Module(t, info...))
+}
+
+func pack(t testing.TB, ts *testscript.TestScript, args []string) {
+	data := imagetest.Deb(t, args[1], "1", imagetest.File{Path: args[2], Content: ts.ReadFile(args[3])})
+	put(ts, args[0], string(data))
 }
 
 func flip(ts *testscript.TestScript, _ bool, args []string) {

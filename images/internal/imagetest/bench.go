@@ -13,8 +13,11 @@ import (
 	"picolab/recipes/debian/archivetest"
 )
 
-// Release is the kernel release of the archive.
-const Release = "6.1.0-test"
+// Releases of the kernels in the archive: of the suite trixie, and of bookworm.
+const (
+	Release    = "6.1.0-test"
+	OldRelease = "6.0.0-old"
+)
 
 // Date is that of the archive's suite.
 var Date = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
@@ -89,6 +92,11 @@ func (b *Bench) Publish(t testing.TB, version string) {
 		{Name: "linux-image-6.1.0-test", Version: "1", Content: Kernel(t)},
 		{Name: "tool", Version: version, Fields: "Depends: libtool\n", Content: tool},
 		{Name: "libtool", Version: version, Content: lib},
+		{Name: "firmware-leaf", Version: "1", Content: Firmware(t)},
+	}}, b.key)
+	b.Put(t, archivetest.Suite{Name: "bookworm", Date: Date, Packages: []archivetest.Package{
+		{Name: "linux-image-" + OldRelease, Version: "1", Content: KernelOf(t, OldRelease)},
+		{Name: "tool", Version: "99", Content: Deb(t, "tool", "99", File{Path: "usr/bin/tool", Content: "of another suite"})},
 	}}, b.key)
 }
 
