@@ -84,6 +84,18 @@ func (p *Progress) show(what string) {
 	p.draw()
 }
 
+// Doing shows what goes on beside the cases, until something else does.
+func (p *Progress) Doing(what string) { p.show(what) }
+
+// Line writes a line of its own.
+func (p *Progress) Line(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.erase()
+	p.now = ""
+	fmt.Fprintln(p.w, text)
+}
+
 // Start implements [Observer].
 func (p *Progress) Start(in Instance) { p.show(in.ID()) }
 

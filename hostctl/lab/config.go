@@ -1,6 +1,8 @@
 package lab
 
 import (
+	"path/filepath"
+
 	"picolab/hostctl/internal/qemu"
 	"picolab/images/manifest"
 )
@@ -35,6 +37,9 @@ func config(lab string, g Guest, accel string, m *manifest.Manifest, vsock qemu.
 		c.CommandLine = append(c.CommandLine, "no_timer_check")
 	}
 	c.CommandLine = append(c.CommandLine, m.CommandLine...)
+	if m.Kind == manifest.KindHost {
+		appliance(&c, m)
+	}
 	c.CommandLine = append(c.CommandLine, g.CommandLine...)
 	for i, n := range g.NICs {
 		c.NICs = append(c.NICs, qemu.NIC{
@@ -43,4 +48,28 @@ func config(lab string, g Guest, accel string, m *manifest.Manifest, vsock qemu.
 		})
 	}
 	return c
+}
+
+// roleRoot is the role of the read-only file system that a host image's initramfs looks for on the device named by the
+// kernel argument rootArgument.
+const (
+	roleRoot     = "root"
+	rootArgument = "picolab.root="
+)
+
+// svmCPU is QEMU's default model with what its emulation has of AMD's virtualization, so that a host image under TCG gets
+// a /dev/kvm of its own: a guest inside it then runs at TCG's speed instead of TCG's squared.
+const svmCPU = "qemu64,+rdrand,+svm,+npt"
+
+// appliance adds what a host image needs to be a whole machine: its root file system as a disk, and virtualization.
+func appliance(c *qemu.Config, m *manifest.Manifest) {
+	if c.Accel == AccelTCG {
+		c.CPU = svmCPU
+	}
+	for _, f := range m.Files {
+		if f.Role == roleRoot {
+			c.Disks = append(c.Disks, qemu.Disk{ID: "root", File: filepath.Join(m.Dir(), f.Name), ReadOnly: true})
+			c.CommandLine = append(c.CommandLine, rootArgument+"/dev/vda")
+		}
+	}
 }

@@ -13,6 +13,7 @@ import (
 	"picolab/guestagent/wire"
 	"picolab/hostctl/internal/oops"
 	"picolab/hostctl/internal/qemu"
+	"picolab/images/manifest"
 )
 
 // A run is one QEMU process of a guest, from start to end.
@@ -234,6 +235,14 @@ func (v *VM) stop(r *run) {
 // Between two tries of a Hello. The console's ready line cuts it short, so it matters only to guests that have none.
 const helloInterval = 200 * time.Millisecond
 
+// helloWait is the kind of waiting for the guest's Hello.
+func (v *VM) helloWait() Wait {
+	if v.image.Kind == manifest.KindHost {
+		return WaitMachine
+	}
+	return WaitHello
+}
+
 // awaitHello dials until the agent answers Hello from a boot other than the one named, and makes it the guest's Agent. The
 // error is the guest's fault, or ours when QEMU failed.
 func (v *VM) awaitHello(ctx context.Context, since time.Time, otherBoot string) error {
@@ -242,7 +251,7 @@ func (v *VM) awaitHello(ctx context.Context, since time.Time, otherBoot string) 
 		return fmt.Errorf("wait for guest %s: it does not run", v.spec.Name)
 	}
 	v.dropAgent()
-	limit := v.lab.Timeout(WaitHello)
+	limit := v.lab.Timeout(v.helloWait())
 	v.lab.logf("waiting up to %v for Hello from %s", limit, v.spec.Name)
 	wait, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

@@ -10,6 +10,8 @@ const (
 	WaitStart    Wait = "start"    // QEMU's process to answer on its QMP socket
 	WaitTurn     Wait = "turn"     // other guests of this machine to boot first, under TCG
 	WaitHello    Wait = "hello"    // a booting guest's agent to answer Hello
+	WaitMachine  Wait = "machine"  // the same for a host image, which has drivers and a root file system to look at
+	WaitAlive    Wait = "alive"    // a sign of life of a run inside a host VM; one is sent every second
 	WaitAgent    Wait = "agent"    // one ordinary request to an agent that is up
 	WaitHost     Wait = "host"     // one request to the lab's host side, which runs natively at every accelerator
 	WaitLink     Wait = "link"     // a link to appear, to change its carrier, to be renamed
@@ -34,6 +36,8 @@ var table = map[Wait]scaling{
 	WaitStart:    {base: 10 * time.Second, native: true},
 	WaitTurn:     {base: time.Minute},
 	WaitHello:    {base: 4 * time.Second},
+	WaitMachine:  {base: 15 * time.Second},
+	WaitAlive:    {base: 10 * time.Second},
 	WaitAgent:    {base: 2 * time.Second},
 	WaitHost:     {base: 10 * time.Second, native: true},
 	WaitLink:     {base: time.Second},

@@ -115,6 +115,16 @@ func (v *VM) Monitor() qemu.Monitor {
 	return v.run.machine.Monitor
 }
 
+// Pid is QEMU's process; 0 while it does not run.
+func (v *VM) Pid() int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.run == nil {
+		return 0
+	}
+	return v.run.machine.Pid()
+}
+
 // Console is the guest's serial console.
 func (v *VM) Console() *Console { return v.console }
 

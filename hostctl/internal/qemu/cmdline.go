@@ -33,6 +33,7 @@ func Cmdline(c Config) ([]string, error) {
 	c.addBase(&a)
 	c.addBoot(&a)
 	c.addSockets(&a)
+	c.addDisks(&a)
 	c.addSpareSlots(&a)
 	c.addVsock(&a)
 	for i, n := range c.NICs {
@@ -174,6 +175,13 @@ func (c Config) addSockets(a *argv) {
 	case c.ConsoleFile != "":
 		a.addf("-chardev", "file,id=console,path=%s,append=on", esc(c.ConsoleFile))
 		a.add("-serial", "chardev:console")
+	}
+}
+
+func (c Config) addDisks(a *argv) {
+	for _, d := range c.Disks {
+		a.addf("-blockdev", "driver=raw,node-name=%s,read-only=%s,file.driver=file,file.filename=%s", d.ID, onOff(d.ReadOnly), esc(d.File))
+		a.addf("-device", "virtio-blk-pci,id=%s.dev,drive=%s", d.ID, d.ID)
 	}
 }
 

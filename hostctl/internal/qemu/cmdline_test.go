@@ -49,6 +49,9 @@ var cmdlines = map[string]Config{
 	"flags":       guest(func(c *Config) { c.Paused, c.NoReboot, c.NoShutdown, c.NoSeccomp = true, true, true, true }),
 	"firmware":    guest(func(c *Config) { c.Firmware = []string{"/usr/share/seabios", "/usr/lib/ipxe/qemu"} }),
 	"extra":       guest(func(c *Config) { c.Extra = []string{"-device", "intel-iommu"}; c.RTC = "base=2026-01-01" }),
+	"disks": guest(func(c *Config) {
+		c.Disks = []Disk{{ID: "root", File: "/run/lab/images/a,b/root.squashfs", ReadOnly: true}, {ID: "swap", File: "/run/lab/out/swap"}}
+	}),
 	"console-log": guest(func(c *Config) { c.ConsoleSocket = "" }),
 	"console-tty": guest(func(c *Config) { c.ConsoleFile = "" }),
 	"commas": guest(func(c *Config) {

@@ -19,6 +19,8 @@ type Config struct {
 	CommandLine    []string // joined with blanks
 	Firmware       []string // -L folders, in order
 
+	Disks []Disk // virtio-blk, in the order the guest numbers them: vda, vdb ...
+
 	SharedMemory bool // memfd memory that a vhost-user back-end can map; implied by a vhost-user vsock or NIC
 	Vsock        Vsock
 	NICs         []NIC
@@ -36,6 +38,13 @@ type Config struct {
 	Paused     bool     // -S
 	NoSeccomp  bool     // leave out -sandbox: for the odd device that needs a forbidden call
 	Extra      []string // appended as they are
+}
+
+// Disk is a raw image of a disk.
+type Disk struct {
+	ID       string
+	File     string
+	ReadOnly bool
 }
 
 // Vsock is the guest's vsock device.
