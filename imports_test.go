@@ -98,6 +98,7 @@ var doors = map[string]string{
 	"github.com/vishvananda/netlink":    "guestagent/verbs hostctl/internal/netdev",
 	"go.uber.org/goleak":                "guestagent/internal/leak hostctl/internal/leak hostctl/vhostuser/internal/leak initramfs/internal/leak",
 	"golang.org/x/mod":                  "initramfs/bb recipes",
+	"golang.org/x/net":                  "guestagent/load/pcapfilter",
 	"golang.org/x/sync":                 "...",
 	"golang.org/x/sys":                  "...",
 	"golang.org/x/term":                 "hostctl/internal/cli images/internal/cli recipes/fetch",
@@ -116,8 +117,9 @@ var callers = map[string]string{
 	"log.Fatalf":   "",
 	"log.Fatalln":  "",
 	// Child processes: one place on the lab's side, one in the agent, and the
-	// builder's runs of the go command, of itself, and of grub-mkimage.
-	"exec.Command":        "hostctl/internal/proc initramfs/bb images/internal/cli",
+	// builder's runs of the go command, of itself, and of grub-mkimage. The peer of
+	// tests is run by tests.
+	"exec.Command":        "guestagent/internal/netns guestagent/load/testpmd hostctl/internal/proc initramfs/bb images/internal/cli",
 	"exec.CommandContext": "hostctl/internal/proc initramfs/bb images/disk images/internal/cli",
 	"os.StartProcess":     "",
 	"syscall.ForkExec":    "guestagent/internal/child",

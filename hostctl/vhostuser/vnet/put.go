@@ -1,21 +1,28 @@
 package vnet
 
-import "picolab/hostctl/vhostuser/virtq"
+import (
+	"encoding/binary"
+
+	"picolab/hostctl/vhostuser/virtq"
+)
 
 // put is a call of Put in progress.
 type put struct {
 	work           func(virtq.Queue) error
 	features       uint64
+	size           int // of the header
 	frames         []Frame
 	n              int
 	bytes          uint64
 	offload, short uint64
 	chains         []virtq.Chain // grows to the greatest number of buffers of a frame
+	first, last    int           // chains up to first are filled and not pushed, up to last popped and not filled
 	header         [headerSize]byte
 }
 
 // Put gives frames to the guest on that pair, in order, and returns how many of them it took; the others are dropped and
-// counted. It never waits. It does not allocate once it has seen the greatest frames.
+// counted. It never waits. It does not allocate once it has seen the greatest frames. The guest is told not to kick when it
+// adds buffers: whoever has frames finds them.
 func (p *Port) Put(pair int, frames []Frame) int {
 	q := &p.pairs[pair]
 	r := q.rx.Load()
@@ -24,98 +31,118 @@ func (p *Port) Put(pair int, frames []Frame) int {
 		return 0
 	}
 	t := &q.put
-	t.features, t.frames, t.n, t.bytes, t.offload, t.short = r.Features(), frames, 0, 0, 0, 0
+	t.features, t.size = r.Features(), sizeOf(r.Features())
+	t.frames, t.n, t.bytes, t.offload, t.short = frames, 0, 0, 0, 0
 	err := r.Do(t.work)
 	t.frames = nil
 	c := &p.count
-	c.toFrames.Add(uint64(t.n))
-	c.toBytes.Add(t.bytes)
-	c.toOffload.Add(t.offload)
-	c.toShort.Add(t.short)
+	add(&c.toFrames, uint64(t.n))
+	add(&c.toBytes, t.bytes)
+	add(&c.toOffload, t.offload)
+	add(&c.toShort, t.short)
 	lost := uint64(len(frames)-t.n) - t.offload
 	if err != nil {
-		c.toDown.Add(lost)
+		add(&c.toDown, lost)
 	} else {
-		c.toFull.Add(lost)
+		add(&c.toFull, lost)
 	}
 	return t.n
 }
 
-func (q *pair) putAll(queue virtq.Queue) error {
+func (q *pair) putAll(queue virtq.Queue) (err error) {
 	t := &q.put
+	t.first, t.last = 0, 0
+	queue.DisableKick()
 	for i := range t.frames {
 		f := &t.frames[i]
 		if len(f.Data) > MaxFrame || !f.Header.accepts(t.features) {
 			t.offload++
 			continue
 		}
-		buffers, err := t.gather(queue, sizeOf(t.features)+len(f.Data))
-		if err != nil {
-			return err
+		var buffers int
+		if buffers, err = t.gather(queue, t.size+len(f.Data), len(t.frames)-i); err != nil {
+			break
 		}
-		if buffers == 0 { // for this one; a shorter one may fit
-			queue.Abort()
-			continue
+		if buffers > 0 { // if not, a shorter one may fit
+			t.fill(f, buffers)
 		}
-		t.fill(queue, f, buffers)
 	}
-	return nil
+	queue.PushBatch(t.chains[:t.first])
+	return err
 }
 
-// gather pops buffers for n bytes into t.chains and returns how many they are: one, or with MRG_RXBUF as many as it takes.
-// It is 0 if there are not enough.
-func (t *put) gather(queue virtq.Queue, n int) (buffers int, err error) {
-	for room := 0; room < n; buffers++ {
+// gather returns how many buffers, from the first one on, make n bytes: one, or with MRG_RXBUF as many as it takes. It is 0 if
+// there are not enough. Buffers without room for a header go back unused, which a driver has no reason to make. There are
+// frames still to come, this one included.
+func (t *put) gather(queue virtq.Queue, n, frames int) (buffers int, err error) {
+	for room := 0; room < n; {
 		if buffers > 0 && t.features&featureMrgRxbuf == 0 {
 			return 0, nil
 		}
-		if buffers == len(t.chains) {
-			t.chains = append(t.chains, virtq.Chain{})
+		if t.first+buffers == t.last {
+			if got, err := t.refill(queue, frames); got == 0 {
+				return 0, err
+			}
 		}
-		ok, err := t.popRoom(queue, buffers)
-		if !ok {
-			return 0, err
+		more := t.chains[t.first+buffers].Writable()
+		switch {
+		case buffers == 0 && more < t.size:
+			t.first++
+			t.short++
+			continue
+		case more == 0: // those before it are not complete: it cannot go back alone
+			return 0, nil
 		}
-		room += t.chains[buffers].Writable()
+		room += more
+		buffers++
 	}
 	return buffers, nil
 }
 
-// popRoom pops into chain i a buffer that has room. Buffers without, for the first one without room for a header, go back
-// unused, which a driver has no reason to make.
-func (t *put) popRoom(queue virtq.Queue, i int) (bool, error) {
-	need := 1
-	if i == 0 {
-		need = sizeOf(t.features)
+// refill pushes what is filled, moves what is not to the front, and pops more behind it, about one for each frame.
+func (t *put) refill(queue virtq.Queue, frames int) (int, error) {
+	queue.PushBatch(t.chains[:t.first])
+	kept := t.last - t.first
+	for i := range kept { // they cannot be copied: each has memory of its own
+		t.chains[i], t.chains[t.first+i] = t.chains[t.first+i], t.chains[i]
 	}
-	for range queue.Size() {
-		ok, err := queue.Pop(&t.chains[i])
-		if !ok || t.chains[i].Writable() >= need {
-			return ok, err
-		}
-		if i > 0 { // those before it are not complete: it cannot go back alone
-			return false, nil
-		}
-		queue.Push(&t.chains[i], 0)
-		t.short++
+	t.first, t.last = 0, kept
+	if want := kept + min(batch, frames); want > len(t.chains) {
+		t.chains = append(t.chains, make([]virtq.Chain, want-len(t.chains))...)
 	}
-	return false, nil
+	n, err := queue.PopBatch(t.chains[kept : kept+min(batch, frames)])
+	t.last += n
+	return n, err
 }
 
-// fill writes f to the buffers and pushes them.
-func (t *put) fill(queue virtq.Queue, f *Frame, buffers int) {
-	f.Header.encode(&t.header, buffers)
-	size := sizeOf(t.features)
-	data := f.Data
-	for i := range t.chains[:buffers] {
-		c, n := &t.chains[i], 0
-		if i == 0 {
-			n = c.Write(t.header[:size])
-		}
-		k := c.Write(data)
-		data = data[k:]
-		queue.Push(c, n+k)
-	}
+// fill writes f to the next buffers.
+func (t *put) fill(f *Frame, buffers int) {
 	t.n++
 	t.bytes += uint64(len(f.Data))
+	c := &t.chains[t.first]
+	if b := c.WriteHead(); buffers == 1 && t.size == headerSize && len(b) >= headerSize+len(f.Data) {
+		copy(b[headerSize:], f.Data)
+		t.writeHeader(b, f)
+		c.Wrote(headerSize + len(f.Data))
+		t.first++
+		return
+	}
+	f.Header.encode(&t.header, buffers)
+	c.Write(t.header[:t.size])
+	data := f.Data
+	for range buffers {
+		data = data[t.chains[t.first].Write(data):]
+		t.first++
+	}
+}
+
+// writeHeader writes the header of a frame that takes one buffer to its beginning.
+func (t *put) writeHeader(b []byte, f *Frame) {
+	if f.Header == (Header{}) {
+		binary.LittleEndian.PutUint64(b, 0)
+		binary.LittleEndian.PutUint32(b[8:], 1<<16)
+		return
+	}
+	f.Header.encode(&t.header, 1)
+	copy(b, t.header[:])
 }

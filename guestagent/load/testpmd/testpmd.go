@@ -1,0 +1,196 @@
+// Package testpmd runs DPDK's dpdk-testpmd of a host image as the peer of tests and benchmarks: what it makes of our rings is
+// worth more than what we make of them.
+//
+// It runs with the image's own loader and libraries, without huge pages, PCI and privileges, all of its threads on one CPU.
+//
+// Source: DPDK 24.11, Testpmd Application User Guide and EAL parameters.
+package testpmd
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// timeout limits how long a command of testpmd may take.
+const timeout = 60 * time.Second
+
+const prompt = "testpmd> "
+
+// Process is a running testpmd.
+type Process struct {
+	t      testing.TB
+	cmd    *exec.Cmd
+	in     io.WriteCloser
+	out    chan string // what it printed up to each prompt
+	exited chan error
+}
+
+// Config says how testpmd runs.
+type Config struct {
+	CPU     int      // on which it runs
+	Drivers []string // names of its drivers, "virtio" for librte_net_virtio.so
+	VDevs   []string // its ports, as for --vdev
+	Memory  int      // MB, 0 for 256
+	EAL     []string // more arguments for the environment
+	Args    []string // more arguments for testpmd itself
+}
+
+// root returns the root of the host image, or skips.
+func root(t testing.TB) string {
+	t.Helper()
+	images := os.Getenv("PICOLAB_IMAGES")
+	if images == "" {
+		t.Skip("PICOLAB_IMAGES not set: run make test")
+	}
+	dir := filepath.Join(images, "host", "root")
+	if _, err := os.Stat(filepath.Join(dir, "usr/bin/dpdk-testpmd")); err != nil {
+		t.Skipf("the host image has no dpdk-testpmd (package dpdk-dev): %v", err)
+	}
+	return dir
+}
+
+// Start starts testpmd and waits until it takes commands. It ends with the test, if not before.
+func Start(t testing.TB, c Config) *Process {
+	t.Helper()
+	run, err := os.MkdirTemp("", "pmd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(run) })
+	p := &Process{t: t, out: make(chan string), exited: make(chan error, 1)}
+	p.cmd = command(t, root(t), c)
+	p.cmd.Env = append(os.Environ(), "RUNTIME_DIRECTORY="+run)
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	p.start()
+	t.Cleanup(p.Stop)
+	p.answer()
+	return p
+}
+
+// command puts the command line together.
+func command(t testing.TB, root string, c Config) *exec.Cmd {
+	t.Helper()
+	lib := filepath.Join(root, "usr/lib/x86_64-linux-gnu")
+	args := []string{"--library-path", lib, filepath.Join(root, "usr/bin/dpdk-testpmd"),
+		fmt.Sprintf("--lcores=(0,1)@%d", c.CPU), "--no-pci", "--no-huge", "-m", strconv.Itoa(max(256, c.Memory)), "--no-telemetry"}
+	for _, d := range append([]string{"mempool_ring"}, c.Drivers...) {
+		if !strings.Contains(d, "_") {
+			d = "net_" + d
+		}
+		found, _ := filepath.Glob(filepath.Join(lib, "dpdk/pmds-*", "librte_"+d+".so.*"))
+		if len(found) == 0 {
+			t.Skipf("the host image has no DPDK driver %s", d)
+		}
+		args = append(args, "-d", found[0])
+	}
+	for _, v := range c.VDevs {
+		args = append(args, "--vdev", v)
+	}
+	args = append(append(args, c.EAL...), "--", "-i", "--total-num-mbufs=20000", "--no-mlockall", "--nb-cores=1", "--burst=32")
+	return exec.Command(filepath.Join(lib, "ld-linux-x86-64.so.2"), append(args, c.Args...)...)
+}
+
+func (p *Process) start() {
+	p.t.Helper()
+	out, theirs, err := terminal()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer theirs.Close()
+	if p.in, err = p.cmd.StdinPipe(); err != nil {
+		p.t.Fatal(err)
+	}
+	p.cmd.Stdout, p.cmd.Stderr = theirs, theirs
+	if err := p.cmd.Start(); err != nil {
+		_ = out.Close()
+		p.t.Fatalf("start testpmd: %v", err)
+	}
+	go p.read(out)
+}
+
+// read cuts the output at the prompts.
+func (p *Process) read(out *os.File) {
+	defer out.Close()
+	var text strings.Builder
+	r := bufio.NewReader(out)
+	for {
+		b, err := r.ReadByte()
+		if err != nil { // EIO once testpmd has ended
+			break
+		}
+		text.WriteByte(b)
+		if s, ok := strings.CutSuffix(text.String(), prompt); ok {
+			p.out <- s
+			text.Reset()
+		}
+	}
+	p.exited <- fmt.Errorf("testpmd ended: %v\n%s", p.cmd.Wait(), text.String())
+	close(p.exited)
+}
+
+// answer waits for the prompt, and returns what came before it.
+func (p *Process) answer() string {
+	p.t.Helper()
+	select {
+	case s := <-p.out:
+		return s
+	case err := <-p.exited:
+		p.t.Fatal(err)
+	case <-time.After(timeout):
+		p.t.Fatal("testpmd does not answer")
+	}
+	return ""
+}
+
+// Command has testpmd do something, and returns what it prints.
+func (p *Process) Command(format string, args ...any) string {
+	p.t.Helper()
+	if _, err := fmt.Fprintf(p.in, format+"\n", args...); err != nil {
+		p.t.Fatalf("command testpmd: %v", err)
+	}
+	return p.answer()
+}
+
+// Stats are the counters of a port.
+type Stats struct{ Rx, Tx, Missed, TxErrors uint64 }
+
+// Stats returns the counters of a port.
+func (p *Process) Stats(port int) Stats {
+	p.t.Helper()
+	text := p.Command("show port stats %d", port)
+	field := func(name string) uint64 {
+		_, after, ok := strings.Cut(text, name)
+		if words := strings.Fields(after); ok && len(words) > 0 {
+			if n, err := strconv.ParseUint(words[0], 10, 64); err == nil {
+				return n
+			}
+		}
+		p.t.Fatalf("no %s in the statistics of testpmd:\n%s", name, text)
+		return 0
+	}
+	return Stats{field("RX-packets:"), field("TX-packets:"), field("RX-missed:"), field("TX-errors:")}
+}
+
+// Stop ends testpmd.
+func (p *Process) Stop() {
+	_, _ = io.WriteString(p.in, "quit\n")
+	_ = p.in.Close()
+	kill := time.AfterFunc(timeout/4, func() { _ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) })
+	defer kill.Stop()
+	for {
+		select {
+		case <-p.out:
+		case <-p.exited:
+			return
+		}
+	}
+}
