@@ -2,7 +2,6 @@ package netperf
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -10,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"picolab/guestagent/load/getopt"
 )
 
 // ServerOptions are a command line of netserver.
@@ -26,32 +27,37 @@ type ServerOptions struct {
 // ParseServerOptions reads netserver's arguments. It always stays in the foreground, as -D asks the original to.
 func ParseServerOptions(args []string) (*ServerOptions, error) {
 	o := &ServerOptions{Port: Port}
-	f := flag.NewFlagSet("netserver", flag.ContinueOnError)
-	f.SetOutput(io.Discard)
-	ignore := func(string) error { return nil }
-	f.BoolFunc("D", "", ignore)
-	f.BoolFunc("f", "", func(string) error { o.Server.MaxClients = 1; return nil })
-	f.BoolFunc("4", "", func(string) error { o.Family = familyV4; return nil })
-	f.BoolFunc("6", "", func(string) error { o.Family = familyV6; return nil })
-	f.BoolVar(&o.Quiet, "N", false, "")
-	f.BoolVar(&o.Version, "V", false, "")
-	f.BoolVar(&o.Help, "h", false, "")
-	f.BoolVar(&o.Help, "help", false, "")
-	f.Func("p", "", func(v string) error { return setInt(&o.Port, v, 0) })
-	f.Func("v", "", ignore)
-	f.Func("L", "", o.setAddress)
-	f.Func("allow", "", o.allow)
-	f.Func("clients", "", func(v string) error { return setInt(&o.Server.MaxClients, v, 1) })
-	if err := f.Parse(args); err != nil {
+	rest, err := getopt.Parse(args, o.flags())
+	if err != nil {
 		return nil, err
 	}
-	if f.NArg() > 0 {
-		return nil, fmt.Errorf("argument %q: not expected", f.Arg(0))
+	if len(rest) > 0 {
+		return nil, fmt.Errorf("argument %q: not expected", rest[0])
 	}
 	if o.Port > 65535 {
 		return nil, fmt.Errorf("port %d: 0 to 65535", o.Port)
 	}
 	return o, nil
+}
+
+func (o *ServerOptions) flags() []getopt.Option {
+	many := func(v string) error { return setInt(&o.Server.MaxClients, v, 1) }
+	return []getopt.Option{
+		value('p', "port", "to listen on (12865); 0 is any", func(v string) error { return setInt(&o.Port, v, 0) }),
+		value('L', "addr[,4|6]", "address to listen on, all unless given", o.setAddress),
+		flag('4', "IPv4 only", func() { o.Family = familyV4 }),
+		flag('6', "IPv6 only", func() { o.Family = familyV6 }),
+		long("allow", value(0, "nets", "clients that are served: networks (192.0.2.0/24) or\naddresses, with commas; all unless given. Data connections\n"+
+			"come from the client's own address or from one of these.", o.allow)),
+		long("clients", value(0, "n", "served at once (64); more wait", many)),
+		flag('f', "one client at a time", func() { o.Server.MaxClients = 1 }),
+		flag('N', "say nothing of what goes wrong with clients", func() { o.Quiet = true }),
+		flag('D', "taken, without effect: it stays in the foreground", func() {}),
+		flag('d', "", func() {}),
+		value('v', "n", "taken, without effect", func(string) error { return nil }),
+		flag('V', "version", func() { o.Version = true }),
+		long("help", flag('h', "this", func() { o.Help = true })),
+	}
 }
 
 func (o *ServerOptions) setAddress(v string) error {

@@ -20,7 +20,7 @@ func Main(ctx context.Context, std Stdio, args []string) error {
 	case err != nil:
 		return fmt.Errorf("%w; %w", err, ErrUsage)
 	case o.Help:
-		_, err = io.WriteString(std.Out, Manual)
+		_, err = io.WriteString(std.Out, Manual())
 	case o.Version:
 		err = writeLine(std.Out, "Netperf version 2.7.1 (picolab)")
 	default:
@@ -36,7 +36,7 @@ func ServerMain(ctx context.Context, std Stdio, args []string) error {
 	case err != nil:
 		return fmt.Errorf("%w; %w", err, ErrUsage)
 	case o.Help:
-		_, err = io.WriteString(std.Out, ServerManual)
+		_, err = io.WriteString(std.Out, ServerManual())
 	case o.Version:
 		err = writeLine(std.Out, "Netserver version 2.7.1 (picolab)")
 	default:

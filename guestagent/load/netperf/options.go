@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"picolab/guestagent/load/getopt"
 )
 
 // Options are a command line of netperf.
@@ -30,15 +32,14 @@ type Options struct {
 // ParseOptions reads netperf's arguments: global options, "--", and those of the test. What is not supported is an
 // error that names it.
 func ParseOptions(args []string) (*Options, error) {
-	t, _ := TestNamed("TCP_STREAM")
-	o := &Options{Config: *NewConfig("localhost", t), Headers: true, Verbosity: 1, command: args}
-	args = o.long(args)
-	rest, err := getopt(args, o.global())
+	o := newOptions()
+	o.command = args
+	rest, err := getopt.Parse(args, o.global())
 	if err != nil {
 		return nil, err
 	}
 	if len(rest) > 0 && rest[0] == "--" {
-		if rest, err = getopt(rest[1:], o.test()); err != nil {
+		if rest, err = getopt.Parse(rest[1:], o.test()); err != nil {
 			return nil, fmt.Errorf("test %s: %w", o.Config.Test.Name, err)
 		}
 	}
@@ -48,21 +49,9 @@ func ParseOptions(args []string) (*Options, error) {
 	return o, o.check()
 }
 
-// long takes the long options out; the original has none.
-func (o *Options) long(args []string) (rest []string) {
-	for i, a := range args {
-		switch a {
-		case "--json":
-			o.JSON = true
-		case "--help":
-			o.Help = true
-		case "--":
-			return append(rest, args[i:]...)
-		default:
-			rest = append(rest, a)
-		}
-	}
-	return rest
+func newOptions() *Options {
+	t, _ := TestNamed("TCP_STREAM")
+	return &Options{Config: *NewConfig("localhost", t), Headers: true, Verbosity: 1}
 }
 
 func (o *Options) check() error {
@@ -71,76 +60,6 @@ func (o *Options) check() error {
 		return nil
 	}
 	return cmp.Or(o.Config.Check(), o.Repeat.check())
-}
-
-// global are the options before "--".
-func (o *Options) global() []option {
-	c := &o.Config
-	return []option{
-		{'H', required, func(v string) error { return o.setHost(&c.Host, v) }},
-		{'L', required, func(v string) error { return o.setHost(&c.Source, v) }},
-		{'p', required, func(v string) error {
-			port, local := two(v)
-			return cmp.Or(setInt(&c.Port, port, 1), setInt(&c.LocalPort, local, 0))
-		}},
-		{'t', required, o.setTest},
-		{'l', required, func(v string) error { return o.setLength(v) }},
-		{'f', required, o.setUnit},
-		{'P', required, func(v string) error { o.Headers = v != "0"; return nil }},
-		{'c', numeric, func(string) error { c.Local.MeasureCPU = true; return nil }},
-		{'C', numeric, func(string) error { c.Remote.MeasureCPU = true; return nil }},
-		{'D', numeric, o.setInterim},
-		{'i', required, o.setIterations},
-		{'I', required, o.setConfidence},
-		{'r', none, func(string) error { o.Repeat.ResultOnly = true; return nil }},
-		{'n', required, func(v string) error { return setInt(&o.CPUs, v, 1) }},
-		{'T', required, both(func(to *int, s string) error { return setInt(to, s, 0) }, &c.Local.CPU, &c.Remote.CPU)},
-		{'4', none, func(string) error { c.Family = familyV4; return nil }},
-		{'6', none, func(string) error { c.Family = familyV6; return nil }},
-		{'v', required, func(v string) error { return setInt(&o.Verbosity, v, 0) }},
-		{'j', none, func(string) error { c.Latency = true; return nil }},
-		{'s', required, o.setWait},
-		{'S', none, func(string) error { c.Keepalive = true; return nil }},
-		{'y', required, both(func(to *int, s string) error { return setInt(to, s, 0) }, &c.Local.Priority, &c.Remote.Priority)},
-		{'Y', required, both(func(to *int, s string) error { return setInt(to, s, 0) }, &c.Local.TOS, &c.Remote.TOS)},
-		{'B', required, func(v string) error { o.Brand = v; return nil }},
-		{'V', none, func(string) error { o.Version = true; return nil }},
-		{'h', none, func(string) error { o.Help = true; return nil }},
-	}
-}
-
-// test are the options after "--".
-func (o *Options) test() []option {
-	c := &o.Config
-	size := func(a, b *int) func(string) error { return both(setSize, a, b) }
-	one := func(a, b *int) func(string) error {
-		return func(v string) error {
-			first, second := two(v)
-			return cmp.Or(setSize(a, first), setSize(b, second))
-		}
-	}
-	return []option{
-		{'m', required, one(&c.Local.SendSize, &c.Remote.SendSize)},
-		{'M', required, one(&c.Remote.RecvSize, &c.Local.RecvSize)},
-		{'r', required, size(&c.Request, &c.Response)},
-		{'s', required, size(&c.Local.SendBuffer, &c.Local.RecvBuffer)},
-		{'S', required, size(&c.Remote.SendBuffer, &c.Remote.RecvBuffer)},
-		{'D', numeric, o.setNoDelay},
-		{'b', required, func(v string) error { return setInt(&c.Burst, v, 0) }},
-		{'K', required, func(v string) error { o.setCongestion(v); return nil }},
-		{'P', required, both(func(to *int, s string) error { return setInt(to, s, 0) }, &c.Local.Port, &c.Remote.Port)},
-		{'R', required, func(v string) error { c.Routing = v != "0"; return nil }},
-		{'o', optional, func(v string) error { return o.setStyle('o', v) }},
-		{'O', optional, func(v string) error { return o.setStyle('O', v) }},
-		{'k', optional, func(v string) error { return o.setStyle('k', v) }},
-		{'d', required, o.setDirection},
-		{'T', required, o.setProtocol},
-		{'c', none, func(string) error { c.Test.Connects = true; return nil }},
-		{'4', none, func(string) error { c.DataFamily = familyV4; return nil }},
-		{'6', none, func(string) error { c.DataFamily = familyV6; return nil }},
-		{'n', none, func(string) error { return nil }}, // the local UDP socket is always connected
-		{'h', none, func(string) error { o.Help = true; return nil }},
-	}
 }
 
 // setHost takes "name", "name,4", "name,inet6" or ",6".
@@ -261,9 +180,11 @@ func (o *Options) setCongestion(v string) {
 	o.Config.Local.Congestion, o.Config.Remote.Congestion = pair(v)
 }
 
-func (o *Options) setStyle(style rune, selectors string) error {
-	o.Style, o.Selectors = style, selectors
-	return nil
+func (o *Options) setStyle(style rune) func(selectors string) error {
+	return func(selectors string) error {
+		o.Style, o.Selectors = style, selectors
+		return nil
+	}
 }
 
 // setDirection takes a name or the original's bits.

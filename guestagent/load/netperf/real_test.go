@@ -16,17 +16,29 @@ import (
 	"time"
 )
 
-// program finds a program of the original netperf 2.7: in the folder PICOLAB_NETPERF, or in PATH.
-func program(t testing.TB, name string) string {
+// program finds a program of the original netperf 2.7, and what must come before its arguments: in the folder
+// PICOLAB_NETPERF, in PATH, or in the host image of PICOLAB_IMAGES, run by that image's own loader.
+func program(t testing.TB, name string) []string {
 	t.Helper()
 	if dir := os.Getenv("PICOLAB_NETPERF"); dir != "" {
-		return filepath.Join(dir, name)
+		return []string{filepath.Join(dir, name)}
 	}
-	path, err := exec.LookPath(name)
-	if err != nil {
-		t.Skipf("%s(1) not installed (2.7 or later, or its folder in PICOLAB_NETPERF)", name)
+	if path, err := exec.LookPath(name); err == nil {
+		return []string{path}
 	}
-	return path
+	root, err := filepath.Abs(filepath.Join(os.Getenv("PICOLAB_IMAGES"), "host", "root"))
+	path := filepath.Join(root, "usr/bin", name)
+	if _, serr := os.Stat(path); os.Getenv("PICOLAB_IMAGES") == "" || err != nil || serr != nil {
+		t.Skipf("%s(1) is not here: not in PATH, PICOLAB_NETPERF or the host image of PICOLAB_IMAGES (2.7 or later)", name)
+	}
+	return []string{filepath.Join(root, "usr/lib64/ld-linux-x86-64.so.2"), "--library-path", filepath.Join(root, "usr/lib/x86_64-linux-gnu"), path}
+}
+
+// start makes the command of a program.
+func start(ctx context.Context, t testing.TB, name string, args ...string) *exec.Cmd {
+	t.Helper()
+	argv := append(program(t, name), args...)
+	return exec.CommandContext(ctx, argv[0], argv[1:]...)
 }
 
 // realServer starts the original netserver and returns its port.
@@ -42,7 +54,7 @@ func realServer(t testing.TB, host string) int {
 	if strings.Contains(host, ":") {
 		family = "6"
 	}
-	cmd := exec.Command(program(t, "netserver"), "-D", "-p", strconv.Itoa(port), "-L", host+","+family)
+	cmd := start(context.Background(), t, "netserver", "-D", "-p", strconv.Itoa(port), "-L", host+","+family)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +79,7 @@ func realClient(t testing.TB, host string, port int, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 40*time.Second)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, program(t, "netperf"), append([]string{"-H", host, "-p", strconv.Itoa(port)}, args...)...)
+	cmd := start(ctx, t, "netperf", append([]string{"-H", host, "-p", strconv.Itoa(port)}, args...)...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {
