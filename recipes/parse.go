@@ -171,6 +171,14 @@ func (p places) walkPair(file string, data []byte, path string, v *ast.MappingVa
 }
 
 func (p places) note(file string, data []byte, path string, n ast.Node) {
+	switch m := n.(type) { // in blocks the library has a mapping begin at its first colon
+	case *ast.MappingNode:
+		if !m.IsFlowStyle && len(m.Values) > 0 {
+			n = m.Values[0].Key
+		}
+	case *ast.MappingValueNode:
+		n = m.Key
+	}
 	line, column := lineOf(n), columnOf(n)
 	p[path] = place{file: file, line: line, column: column, excerpt: excerpt(data, line, column)}
 }

@@ -158,6 +158,22 @@ func TestKernel(t *testing.T) {
 	}
 }
 
+func TestKernelParts(t *testing.T) {
+	ix := indexOf(t, "m linux-image-7.1-amd64 7.1 | Depends: dracut | linux-initramfs-tool, linux-base-7.1-amd64 (= 7.1), linux-modules-7.1-amd64 (= 7.1)",
+		"m linux-base-7.1-amd64 7.1", "m linux-modules-7.1-amd64 7.1", "m linux-modules-7.1-amd64 7.0",
+		"m linux-image-6.1-amd64 6.1 | Depends: kmod, linux-base (>= 4.3)", "m linux-base 4.9",
+		"m linux-image-8.0-amd64 8.0 | Depends: linux-modules-8.0-amd64 (= 8.0)", "m linux-modules-8.0-amd64 7.9")
+	for name, want := range map[string]string{"linux-image-7.1-amd64": "linux-base-7.1-amd64=7.1 linux-modules-7.1-amd64=7.1", "linux-image-6.1-amd64": ""} {
+		parts, err := ix.KernelParts(ix.Candidates(name)[0])
+		if got := names(parts); err != nil || strings.Join(strings.Fields(got), " ") != want {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+	}
+	if _, err := ix.KernelParts(ix.Candidates("linux-image-8.0-amd64")[0]); err == nil || !strings.Contains(err.Error(), "which no suite has") {
+		t.Errorf("modules of another version: %v", err)
+	}
+}
+
 func TestParseRelationRefuses(t *testing.T) {
 	for _, text := range []string{"aa (", "aa (>= )", "aa (1)", "aa (== 1)", "aa [amd64]", "aa <!nocheck>", "Aa", "aa || bb", "aa (>= 1) xx", "a"} {
 		if d, err := ParseRelation(text); err == nil {

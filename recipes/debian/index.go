@@ -97,6 +97,27 @@ func (ix *Index) Kernel(name string, keep func(*Package) bool) (*Package, error)
 	return nil, fmt.Errorf("kernel package %s depends on itself", name)
 }
 
+// KernelParts returns the packages of the same release that a kernel package is divided into: since Debian 14 the image is
+// in linux-binary-RELEASE and the modules are in linux-modules-RELEASE. Earlier kernels have none.
+func (ix *Index) KernelParts(kernel *Package) ([]*Package, error) {
+	relations, err := ParseRelation(kernel.Depends)
+	if err != nil {
+		return nil, fmt.Errorf("package %s: Depends: %w", kernel.Name, err)
+	}
+	var parts []*Package
+	for _, d := range relations {
+		if !strings.HasSuffix(d[0].Name, "-"+strings.TrimPrefix(kernel.Name, kernelPrefix)) {
+			continue
+		}
+		at := slices.IndexFunc(ix.byName[d[0].Name], func(p *Package) bool { return d[0].accepts(p.Version) })
+		if at < 0 {
+			return nil, fmt.Errorf("package %s depends on %s, which no suite has", kernel.Name, d)
+		}
+		parts = append(parts, ix.byName[d[0].Name][at])
+	}
+	return parts, nil
+}
+
 // keptKernel looks for the kernel of the old lock among the packages that the metapackage could stand for.
 func (ix *Index) keptKernel(meta string, keep func(*Package) bool) *Package {
 	if keep == nil {

@@ -236,7 +236,13 @@ func (v *resolver) packages() ([]Package, error) {
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, packageOf(kernel, RoleKernel))
+		parts, err := v.index.KernelParts(kernel)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range append(parts, kernel) {
+			out = append(out, packageOf(p, RoleKernel))
+		}
 	}
 	sortPackages(out)
 	return out, nil
