@@ -3,7 +3,9 @@ package vale
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"testing"
+	"time"
 )
 
 // frame makes a frame of n bytes between two addresses, numbered from 1.
@@ -52,44 +54,67 @@ func BenchmarkForward(b *testing.B) {
 	}
 }
 
-// benchForward has each port send to the next one, macs addresses in all.
-func benchForward(b *testing.B, ports, macs, n int) {
-	s, pipes := stepped(b, ports, 0)
-	const batch = 128
-	perPort := macs / ports
-	in := make([][]Frame, ports)
+// A course has each of some ports send to the next one, in one thread.
+type course struct {
+	s     *Switch
+	pipes []*Pipe
+	in    [][]Frame // of each port
+	at    int
+	out   [MaxBatch]Frame
+	took  time.Duration // the switch, for the frames that arrived
+	total int
+}
+
+const benchBatch = 128
+
+// newCourse makes one with macs addresses in all and frames of n bytes.
+func newCourse(b *testing.B, ports, macs, n int) *course {
+	s, pipes := stepped(b, ports, 4*benchBatch*n)
+	c := &course{s: s, pipes: pipes, in: make([][]Frame, ports)}
+	per := macs / ports
 	for p := range pipes {
-		for k := range max(batch, perPort) {
-			f := frame(uint32((p+1)%ports*perPort+k%perPort+1), uint32(p*perPort+k%perPort+1), n)
-			in[p] = append(in[p], f)
+		for k := range max(benchBatch, per) {
+			c.in[p] = append(c.in[p], frame(uint32((p+1)%ports*per+k%per+1), uint32(p*per+k%per+1), n))
 		}
 	}
-	out := make([]Frame, MaxBatch)
-	at, total := 0, 0
-	step := func() {
-		for p, pipe := range pipes {
-			pipe.up.write(in[p][at:][:batch])
-		}
-		s.round()
-		for _, pipe := range pipes {
-			total += pipe.Read(out)
-		}
-		at = (at + batch) % len(in[0])
+	for range 2 * max(1, per/benchBatch) { // until nothing is flooded
+		c.step()
 	}
-	for range 2 * max(1, perPort/batch) {
-		step()
+	return c
+}
+
+func (c *course) step() {
+	for p, pipe := range c.pipes {
+		pipe.up.write(c.in[p][c.at:][:benchBatch])
 	}
-	total = 0
-	allocs := testing.AllocsPerRun(10, step)
-	total = 0
+	t := time.Now()
+	c.s.round()
+	c.took += time.Since(t)
+	for _, pipe := range c.pipes {
+		for n := 1; n > 0; c.total += n {
+			n = pipe.Read(c.out[:])
+		}
+	}
+	c.at = (c.at + benchBatch) % len(c.in[0])
+}
+
+// benchForward reports the best of many short spans: the machine may have other things to do.
+func benchForward(b *testing.B, ports, macs, n int) {
+	c := newCourse(b, ports, macs, n)
+	allocs := testing.AllocsPerRun(10, c.step)
+	own, all := math.Inf(1), math.Inf(1)
 	for b.Loop() {
-		step()
+		c.took, c.total = 0, 0
+		t := time.Now()
+		for range 64 {
+			c.step()
+		}
+		if c.total != 64*benchBatch*ports {
+			b.Fatalf("%d frames of %d", c.total, 64*benchBatch*ports)
+		}
+		own, all = min(own, float64(c.took)/float64(c.total)), min(all, float64(time.Since(t))/float64(c.total))
 	}
-	b.StopTimer()
-	want := b.N * batch * ports
-	if total != want {
-		b.Fatalf("%d frames of %d", total, want)
-	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(total), "ns/frame")
+	b.ReportMetric(own, "ns/frame")
+	b.ReportMetric(all, "ns/frame-with-peers")
 	b.ReportMetric(allocs, "allocs/batch")
 }

@@ -57,7 +57,8 @@ func (r *ring) write(frames []Frame) (n, bytes int) {
 			break
 		}
 		rec := buf[off:][:need:need]
-		encode(rec, &frames[i].Header, len(data))
+		binary.LittleEndian.PutUint32(rec, uint32(len(data)))
+		*(*[rawHeader]byte)(rec[4:]) = *frames[i].Header.raw()
 		copyFrame(rec[headSize:], data)
 		tail += need
 		n, bytes = n+1, bytes+len(data)
@@ -93,8 +94,9 @@ func (r *ring) read(frames []Frame) (n int) {
 			next += uint64(len(buf)) - off
 			continue
 		}
-		decode(buf[off:], &frames[n].Header)
-		frames[n].Data = buf[off+headSize:][:size:size]
+		f := &frames[n]
+		*f.Header.raw() = *(*[rawHeader]byte)(buf[off+4:])
+		f.Data = buf[off+headSize:][:size:size]
 		next += uint64(recordSize(int(size)))
 		n++
 	}
@@ -111,17 +113,6 @@ func (r *ring) release() {
 
 // empty reports, to the reader, whether nothing has come.
 func (r *ring) empty() bool { return r.tail.Load() == r.next }
-
-func encode(b []byte, h *Header, n int) {
-	_ = b[15]
-	binary.LittleEndian.PutUint64(b, uint64(uint32(n))|uint64(h.Flags)<<32|uint64(h.GSOType)<<40|uint64(h.HdrLen)<<48)
-	binary.LittleEndian.PutUint64(b[8:], uint64(h.GSOSize)|uint64(h.CsumStart)<<16|uint64(h.CsumOffset)<<32)
-}
-
-func decode(b []byte, h *Header) {
-	lo, hi := binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:])
-	*h = Header{uint8(lo >> 32), uint8(lo >> 40), uint16(lo >> 48), uint16(hi), uint16(hi >> 16), uint16(hi >> 32)}
-}
 
 // copyFrame is copy for frames, most of which are short: two moves that overlap do for up to 64 bytes.
 func copyFrame(dst, src []byte) {

@@ -42,6 +42,7 @@ type Switch struct {
 	byID    [256]*member
 	ids     int // where to look for a free id
 	scratch scratch
+	store   store
 	failed  []*member // to be closed
 	pace    pace
 }

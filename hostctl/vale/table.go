@@ -7,7 +7,8 @@ import (
 
 const (
 	ways       = 8 // entries of a bucket, which is a cache line
-	buckets    = 1 << 14
+	bucketBits = 14
+	buckets    = 1 << bucketBits
 	maxPerPort = buckets * ways / 2 // addresses that one port may own, so that it cannot fill the table
 	multicast  = 1                  // first bit on the wire, in an address as word loads it
 	ageLimit   = 4                  // ticks; see tickEvery
@@ -17,7 +18,7 @@ const (
 // An address is 48 bits, the first byte lowest. An entry is address<<16 | port<<8 | tick of its last use, 0 if free: the
 // address 0 is nobody's and never learned.
 type table struct {
-	lines [][ways]uint64
+	lines *[buckets][ways]uint64
 	seed  uint64 // so that nobody can make addresses that collide
 	now   uint8  // the tick
 	moves uint64 // counts changes of what a lookup returns
@@ -25,30 +26,35 @@ type table struct {
 }
 
 func newTable() *table {
-	return &table{lines: make([][ways]uint64, buckets), seed: rand.Uint64()}
+	return &table{lines: new([buckets][ways]uint64), seed: rand.Uint64()}
 }
 
-const bucketBits = 14
-
-// places returns the two buckets that an address may be in.
-func (t *table) places(mac uint64) (a, b *[ways]uint64) {
-	h, l := bits.Mul64(mac^t.seed, 0x9e3779b97f4a7c15)
-	h ^= l
-	lines := (*[buckets][ways]uint64)(t.lines)
-	return &lines[h%buckets], &lines[h>>bucketBits%buckets]
+// hash returns where an address may be: bits for each of two buckets, and for the place in the first where it is
+// looked for first.
+func (t *table) hash(mac uint64) uint64 {
+	hi, lo := bits.Mul64(mac^t.seed, 0x9e3779b97f4a7c15)
+	return hi ^ lo
 }
+
+func (t *table) first(h uint64) *[ways]uint64  { return &t.lines[h%buckets] }
+func (t *table) second(h uint64) *[ways]uint64 { return &t.lines[h>>bucketBits%buckets] }
 
 // find returns the entry of an address, or nil.
 func (t *table) find(mac uint64) *uint64 {
-	a, b := t.places(mac)
-	for i := range a {
-		if a[i]>>16 == mac {
-			return &a[i]
-		}
+	h := t.hash(mac)
+	if e := &t.first(h)[h>>(2*bucketBits)%ways]; *e>>16 == mac {
+		return e
 	}
-	for i := range b {
-		if b[i]>>16 == mac {
-			return &b[i]
+	return t.search(mac, h)
+}
+
+// search is find for one that is not in its best place.
+func (t *table) search(mac, h uint64) *uint64 {
+	for _, line := range [...]*[ways]uint64{t.first(h), t.second(h)} {
+		for i := range line {
+			if line[i]>>16 == mac {
+				return &line[i]
+			}
 		}
 	}
 	return nil
@@ -70,7 +76,9 @@ func (t *table) learn(mac uint64, port uint8) bool {
 	entry := mac<<16 | uint64(port)<<8 | uint64(t.now)
 	e := t.find(mac)
 	if e != nil && uint8(*e>>8) == port {
-		*e = entry
+		if *e != entry {
+			*e = entry
+		}
 		return false
 	}
 	if e == nil {
@@ -82,16 +90,19 @@ func (t *table) learn(mac uint64, port uint8) bool {
 	return true
 }
 
-// room returns a place for a new address of port: a free one in the emptier bucket, or that of the oldest of its own.
+// room returns a place for a new address of port: a free one in the emptier bucket, its best place if that is free, or that
+// of the oldest of its own.
 func (t *table) room(mac uint64, port uint8) *uint64 {
-	a, b := t.places(mac)
+	h := t.hash(mac)
+	a, b := t.first(h), t.second(h)
 	if free(b) > free(a) {
 		a, b = b, a
 	}
 	if t.owned[port] < maxPerPort {
-		for i := range a {
-			if a[i] == 0 {
-				return &a[i]
+		best := h >> (2 * bucketBits)
+		for i := range uint64(ways) {
+			if e := &a[(best+i)%ways]; *e == 0 {
+				return e
 			}
 		}
 	}
