@@ -59,11 +59,12 @@ func (w *waiter) failed() error {
 		if w.fds[i].Revents&(unix.POLLERR|unix.POLLHUP|unix.POLLNVAL) == 0 {
 			continue
 		}
-		if e, err := unix.GetsockoptInt(int(w.fds[i].Fd), unix.SOL_SOCKET, unix.SO_ERROR); err == nil && e != 0 {
-			return unix.Errno(e)
+		e, err := unix.GetsockoptInt(int(w.fds[i].Fd), unix.SOL_SOCKET, unix.SO_ERROR)
+		if check := w.check(); check != nil {
+			return check // which tells more
 		}
-		if err := w.check(); err != nil {
-			return err
+		if err == nil && e != 0 {
+			return unix.Errno(e)
 		}
 		nanosleep(time.Millisecond) // an error that does not go away must not spin
 	}

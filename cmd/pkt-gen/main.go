@@ -1,0 +1,33 @@
+// Pkt-gen generates, receives and times Ethernet frames, as netmap's pkt-gen does.
+//
+//	pkt-gen -i port [-f function] [option...]
+//
+// Its manual is what pkt-gen --help prints.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+
+	"picolab/guestagent/load/pktgen"
+	"picolab/guestagent/load/pktgen/ports"
+
+	"golang.org/x/sys/unix"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
+	err := pktgen.Main(ctx, pktgen.Stdio{Out: os.Stdout, Err: os.Stderr}, ports.All(), os.Args[1:])
+	stop()
+	if err == nil {
+		return
+	}
+	fmt.Fprintln(os.Stderr, "pkt-gen:", err)
+	if errors.Is(err, pktgen.ErrUsage) {
+		os.Exit(2)
+	}
+	os.Exit(1)
+}

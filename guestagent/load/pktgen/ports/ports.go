@@ -1,0 +1,28 @@
+// Package ports joins the kinds of ports that pktgen has of its own.
+package ports
+
+import (
+	"context"
+
+	"picolab/guestagent/load/pktgen"
+	"picolab/guestagent/load/pktgen/packet"
+	"picolab/guestagent/load/pktgen/xdp"
+)
+
+// All returns the kinds of ports by the schemes of their names. The caller may add others.
+func All() pktgen.Ports {
+	return pktgen.Ports{
+		"":       best,
+		"packet": packet.Open,
+		"xdp":    xdp.Open,
+	}
+}
+
+// best opens an interface by AF_XDP, or by AF_PACKET where the system, the MTU or another program on the interface does
+// not let it. What keeps both from it is told by the latter.
+func best(ctx context.Context, name string, use pktgen.Use) (pktgen.Port, error) {
+	if p, err := xdp.Open(ctx, name, use); err == nil {
+		return p, nil
+	}
+	return packet.Open(ctx, name, use)
+}
