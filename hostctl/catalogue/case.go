@@ -1,5 +1,10 @@
 package catalogue
 
+import (
+	"fmt"
+	"slices"
+)
+
 // Case is one test of a seed document: data that says what it is, and the
 // function that does it.  The data dumps to JSON and is pinned by a golden file
 // (testdata/catalogue.json of package hostctl/internal/runs), so that no
@@ -128,6 +133,19 @@ func (ps Params) Get(p Profile, name string) (string, bool) {
 	v, ok := ps.Full[name]
 	return v, ok
 }
+
+// NotOn says why the case cannot run on a kind of host, or "": a machine can do
+// what a cheaper one can, and an unknown kind is taken for one that can.
+func (c *Case) NotOn(kind string) string {
+	most := map[string]Tier{"container": Container, "vm": Nested}[kind]
+	if most == "" || slices.ContainsFunc(c.Where, func(t Tier) bool { return t.cost() <= most.cost() }) {
+		return ""
+	}
+	return fmt.Sprintf("runs in %v, which a host of kind %s is not", c.Where, kind)
+}
+
+// cost orders the tiers.
+func (t Tier) cost() int { return slices.Index([]Tier{Container, Nested, Metal}, t) }
 
 // Suite is the part of the case's id before the first dot.
 func (c *Case) Suite() string {

@@ -69,6 +69,13 @@ func (in Instance) Needs() []string {
 	return needs
 }
 
+// HostNeeds is [Instance.Needs] without those that are modules of the guests'
+// kernel, which are looked at when a guest is up.
+func (in Instance) HostNeeds() []string {
+	ofGuest := func(need string) bool { return strings.HasPrefix(need, guestModule) }
+	return slices.DeleteFunc(in.Needs(), ofGuest)
+}
+
 // Topology returns the case's topology with this instance's values put in.
 func (in Instance) Topology() (Topology, error) {
 	top, err := in.Case.Topology.Resolve(in.Binds)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"picolab/hostctl/report"
@@ -82,10 +81,10 @@ func (r *Runner) keep(res report.Result) error {
 // missing returns why the host cannot run an instance, or "".  The needs that
 // begin with "mod." are the guest's and are looked at when it is up.
 func (r *Runner) missing(in Instance) (verdict report.Verdict, reason string) {
-	for _, need := range in.Needs() {
-		if strings.HasPrefix(need, guestModule) {
-			continue
-		}
+	if why := in.Case.NotOn(r.Host.Kind); why != "" {
+		return report.Skip, why
+	}
+	for _, need := range in.HostNeeds() {
 		fact, ok := r.Probes[need]
 		if !ok {
 			return report.Error, fmt.Sprintf("needs %s, which nothing probes", need)

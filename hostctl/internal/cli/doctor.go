@@ -5,19 +5,19 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"picolab/hostctl/internal/place"
 	"picolab/hostctl/internal/probe"
-	"picolab/hostctl/internal/sandbox"
+	"picolab/hostctl/internal/runs"
+	"picolab/hostctl/lab"
 )
 
 type doctorOptions struct {
-	images string
-	json   bool
+	images, host, accel string
+	json                bool
 }
 
 func doctorCmd(e *Env) *cobra.Command {
@@ -28,11 +28,13 @@ func doctorCmd(e *Env) *cobra.Command {
 		Long: `Every answer comes from trying: a tiny guest is booted under KVM, a tap is made,
 a huge page is touched. The names are those of catalogue cases' needs. The exit
 code is 3 when something that every lab needs is missing.`,
-		Example: "  hostctl doctor\n  hostctl doctor --json | jq '.[] | select(.ok | not)'",
+		Example: "  hostctl doctor\n  hostctl doctor --host vm   # boots the host image and asks it\n  hostctl doctor --json | jq '.[] | select(.ok | not)'",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return doctor(cmd.Context(), e, o) },
 	}
 	imagesFlag(cmd, &o.images)
+	cmd.Flags().StringVar(&o.host, "host", runs.Container, "container, vm, or metal=ssh://user@pc: whom to examine")
+	cmd.Flags().StringVar(&o.accel, "accel", lab.AccelAuto, "auto, kvm or tcg, for --host vm")
 	cmd.Flags().BoolVar(&o.json, "json", false, "print an array of {name, ok, optional, evidence, remedy}")
 	return cmd
 }
@@ -41,24 +43,16 @@ func imagesFlag(cmd *cobra.Command, p *string) {
 	cmd.Flags().StringVar(p, "images", "", "folder with the images guest and host (default $PICOLAB_IMAGES, else "+place.DefaultImages+")")
 }
 
-// insideDoctor is the sandbox entry that probes.
-const insideDoctor = "doctor"
-
-func init() {
-	sandbox.Register(insideDoctor, func(ctx context.Context, _ []byte) int {
-		if err := json.NewEncoder(os.Stdout).Encode(probe.All(ctx, probe.Options{Cache: place.InsideCache, Disk: place.InsideCache})); err != nil {
-			return exitInfra
-		}
-		return 0
-	})
-}
-
 func doctor(ctx context.Context, e *Env, o doctorOptions) error {
+	host, err := runs.ParseHost(o.host)
+	if err != nil {
+		return usage("--host: %w", err)
+	}
 	p, err := place.New(o.images)
 	if err != nil {
 		return err
 	}
-	answers, err := examine(ctx, e, p)
+	answers, err := runs.Doctor(ctx, host, p, o.accel, e.Stderr)
 	if err != nil {
 		return err
 	}
@@ -78,40 +72,6 @@ func doctor(ctx context.Context, e *Env, o doctorOptions) error {
 		}
 	}
 	return nil
-}
-
-// examine probes inside a sandbox. When there can be none, that is the one answer.
-func examine(ctx context.Context, e *Env, p place.Place) ([]probe.Probe, error) {
-	var out strings.Builder
-	spec, err := p.Sandbox(insideDoctor, nil)
-	if err != nil {
-		return []probe.Probe{{Name: probe.QEMU, Evidence: err.Error(), Remedy: "labimage build host -o " + p.Images + "/host"}}, nil
-	}
-	spec.Stdout, spec.Stderr = &out, e.Stderr
-	box, err := sandbox.Start(ctx, spec)
-	if err == nil {
-		_, err = box.Wait()
-	}
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	}
-	if err != nil {
-		return []probe.Probe{{Name: probe.Sandbox, Evidence: err.Error(),
-			Remedy: "allow user namespaces (sysctl kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0), or run as root"}}, nil
-	}
-	answers := []probe.Probe{{Name: probe.Sandbox, OK: true, Evidence: sandboxEvidence()}}
-	var inside []probe.Probe
-	if err := json.Unmarshal([]byte(out.String()), &inside); err != nil {
-		return nil, fmt.Errorf("read the probes' answers: %w", err)
-	}
-	return append(answers, inside...), nil
-}
-
-func sandboxEvidence() string {
-	if os.Geteuid() == 0 {
-		return "PID, network, mount, UTS and IPC namespaces as root"
-	}
-	return "user, PID, network, mount, UTS and IPC namespaces as an ordinary user"
 }
 
 func printProbes(w io.Writer, answers []probe.Probe) error {

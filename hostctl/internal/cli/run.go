@@ -26,6 +26,7 @@ type runOptions struct {
 	set                   []string
 	profile               string
 	images, output, accel string
+	host                  string
 	failFast, keepGoing   bool
 	dryRun                bool
 }
@@ -41,11 +42,20 @@ results.jsonl (one line an instance), junit.xml, run.json, and the evidence of
 every instance: captures of the links, consoles, kernel logs, QMP logs and QEMU's
 command lines. What this machine lacks makes an instance a SKIP that says so.
 
+The labs are booted in the host image, which runs in one of three ways (--host):
+container, namespaces of the kernel at hand (the default; seconds); vm, as a
+virtual machine with the image's own kernel (vhost-net, kernel vsock ...; about a
+minute more for a boot inside it without KVM); metal=ssh://[user@]pc[:port], on a
+PC that runs the image, with keys and known_hosts as ssh has them. auto takes for
+each instance the first of container and vm that has what it needs.
+
 Exit codes: 0 all is PASS, SKIP, XFAIL or DEGRADED; 1 a FAIL or XPASS; 2 wrong
 usage; 3 an ERROR, or an instance without a result; 4 nothing to run; 130
 interrupted, with partial results.`,
 		Example: `  hostctl run -o results
   hostctl run vhostnet --set nic=virtio
+  hostctl run vhostnet.ping --set vhost=on --host vm
+  hostctl run --host metal=ssh://root@192.0.2.7 -o results
   hostctl run 'vnic.link-*' 'vhostnet.ping[nic=e1000]' --profile full --fail-fast`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.selectors = args
@@ -58,6 +68,7 @@ interrupted, with partial results.`,
 	f.StringVar(&o.profile, "profile", string(catalogue.Quick), "quick, or full with the documents' own parameters")
 	f.StringVarP(&o.output, "output", "o", "", "folder for results and evidence (default run-TIME)")
 	f.StringVar(&o.accel, "accel", lab.AccelAuto, "auto, kvm or tcg")
+	f.StringVar(&o.host, "host", runs.Container, "container, vm, metal=ssh://user@pc, or auto")
 	f.BoolVar(&o.failFast, "fail-fast", false, "stop after the first FAIL, XPASS or ERROR")
 	f.BoolVar(&o.keepGoing, "keep-going", false, "run everything whatever comes of it (the default)")
 	f.BoolVar(&o.dryRun, "dry-run", false, "print what would run, and do nothing")
@@ -73,11 +84,11 @@ func run(ctx context.Context, e *Env, o runOptions) error {
 	if err != nil {
 		return usage("%w", err)
 	}
-	if o.dryRun {
-		return dryRun(e.Stdout, plan)
-	}
 	if opts.Place, err = place.New(o.images); err != nil {
 		return err
+	}
+	if o.dryRun {
+		return dryRun(ctx, e.Stdout, opts, plan)
 	}
 	out, err := runs.Run(ctx, opts)
 	if errors.Is(err, runs.ErrFolder) {
@@ -101,11 +112,15 @@ func (o runOptions) resolve(e *Env) (runs.Options, error) {
 	if o.accel != lab.AccelAuto && o.accel != lab.AccelKVM && o.accel != lab.AccelTCG {
 		return runs.Options{}, usage("--accel: %q is none of auto, kvm, tcg", o.accel)
 	}
+	host, err := runs.ParseHost(o.host)
+	if err != nil {
+		return runs.Options{}, usage("--host: %w", err)
+	}
 	if o.output == "" {
 		o.output = "run-" + time.Now().Format("20060102-150405")
 	}
 	terminal := isTerminal(e.Stdout)
-	return runs.Options{Selectors: o.selectors, Axes: set, Profile: catalogue.Profile(o.profile), Accel: o.accel,
+	return runs.Options{Selectors: o.selectors, Axes: set, Profile: catalogue.Profile(o.profile), Accel: o.accel, Host: host,
 		FailFast: o.failFast, Dir: o.output, Command: append([]string{"hostctl"}, e.Args...), Stdout: e.Stdout,
 		Stderr: e.Stderr, Terminal: terminal, Color: terminal && os.Getenv("NO_COLOR") == ""}, nil
 }
@@ -115,13 +130,20 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// dryRun prints a plan: one paragraph a boot.
-func dryRun(w io.Writer, plan catalogue.Plan) error {
-	for _, g := range plan.Groups {
-		fmt.Fprintf(w, "boot %s\n", g.Topology)
-		for _, in := range g.Instances {
-			fmt.Fprintf(w, "  %s\n", in.ID())
+// dryRun prints a plan: one paragraph a boot, under the host it would be on.
+func dryRun(ctx context.Context, w io.Writer, opts runs.Options, plan catalogue.Plan) error {
+	shares, err := opts.Shares(ctx, plan)
+	if err != nil {
+		return err
+	}
+	for _, s := range shares {
+		if opts.Host.Kind != runs.Container {
+			fmt.Fprintf(w, "host %s\n", s.Host)
 		}
+		for _, why := range s.Why {
+			fmt.Fprintf(w, "  for %s\n", why)
+		}
+		printGroups(w, s.Plan)
 	}
 	for _, ex := range plan.Excluded {
 		fmt.Fprintf(w, "excluded %s: %s\n", ex.Instance, ex.Reason)
@@ -130,6 +152,15 @@ func dryRun(w io.Writer, plan catalogue.Plan) error {
 		return &exitError{exitNothing, errors.New("nothing to run: the selection has no instance")}
 	}
 	return nil
+}
+
+func printGroups(w io.Writer, plan catalogue.Plan) {
+	for _, g := range plan.Groups {
+		fmt.Fprintf(w, "boot %s\n", g.Topology)
+		for _, in := range g.Instances {
+			fmt.Fprintf(w, "  %s\n", in.ID())
+		}
+	}
 }
 
 // conclude prints the summary; the exit code is the outcome's, or worse when

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"picolab/hostctl/internal/sandbox"
 	"picolab/images/manifest"
@@ -18,6 +19,12 @@ const (
 	InsideImages = "/run/lab/images" // read-only
 	InsideCache  = "/run/lab/cache"
 	InsideOut    = "/run/lab/out" // bound by verbs that leave evidence
+)
+
+// What a host image that runs as a machine of its own has, be it a VM or a PC.
+const (
+	ApplianceRoot   = "/run/picolab/root" // its root file system, as it is in the image: read-only
+	applianceImages = ApplianceRoot + "/usr/share/picolab/images"
 )
 
 // DefaultImages is where `make` leaves the images.
@@ -32,14 +39,14 @@ type Place struct {
 // ErrNoHost is the error of a machine without a usable host image.
 var ErrNoHost = errors.New("no host image to run QEMU from (build it: labimage build host -o DIR/host)")
 
-// New resolves the folders. The images come from the argument, else from $PICOLAB_IMAGES, else from build/images; the cache
-// from $PICOLAB_CACHE, else from the user's cache folder.
+// New resolves the folders. The images come from the argument, else from $PICOLAB_IMAGES, else from build/images, else
+// those that an appliance carries; the cache from $PICOLAB_CACHE, else from the user's cache folder.
 func New(images string) (Place, error) {
 	if images == "" {
 		images = os.Getenv("PICOLAB_IMAGES")
 	}
 	if images == "" {
-		images = DefaultImages
+		images = defaultImages(applianceImages)
 	}
 	dir, err := filepath.Abs(images)
 	if err != nil {
@@ -50,6 +57,16 @@ func New(images string) (Place, error) {
 		return Place{}, fmt.Errorf("make cache folder: %w", err)
 	}
 	return Place{Images: dir, Cache: cache}, nil
+}
+
+func defaultImages(appliance string) string {
+	if _, err := os.Stat(DefaultImages); err == nil {
+		return DefaultImages
+	}
+	if _, err := os.Stat(appliance); err == nil {
+		return appliance
+	}
+	return DefaultImages
 }
 
 // cacheDir falls back to a private folder for users without a home.
@@ -82,9 +99,13 @@ func private(name string) string {
 	return filepath.Join(os.TempDir(), fmt.Sprintf("%s-%d", name, os.Geteuid()))
 }
 
-// HostRoot is the root file system that labs run in. The error wraps ErrNoHost.
+// HostRoot is the root file system that labs run in: the host image's, or in an appliance its own. The error wraps
+// ErrNoHost.
 func (p Place) HostRoot() (string, error) {
 	m, err := manifest.Read(filepath.Join(p.Images, "host"))
+	if err != nil && usable(ApplianceRoot) == nil {
+		return ApplianceRoot, nil
+	}
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", ErrNoHost, err)
 	}
@@ -92,10 +113,28 @@ func (p Place) HostRoot() (string, error) {
 	if root == "" {
 		return "", fmt.Errorf("%w: %s has no root file system", ErrNoHost, filepath.Join(p.Images, "host"))
 	}
-	if _, err := os.Stat(filepath.Join(root, "usr/bin/qemu-system-x86_64")); err != nil {
+	if err := usable(root); err != nil {
 		return "", fmt.Errorf("%w: %w", ErrNoHost, err)
 	}
 	return root, nil
+}
+
+// usable says whether a root file system has QEMU.
+func usable(root string) error {
+	_, err := os.Stat(filepath.Join(root, "usr/bin/qemu-system-x86_64"))
+	return err
+}
+
+// roleRoot is the role of the root file system as one file, which a host image needs to be a machine.
+const roleRoot = "root"
+
+// Bootable says what a host image lacks to run as a VM; the error wraps ErrNoHost.
+func Bootable(m *manifest.Manifest) error {
+	isRoot := func(f manifest.File) bool { return f.Role == roleRoot }
+	if m.Kernel() == "" || len(m.Segments()) == 0 || !slices.ContainsFunc(m.Files, isRoot) {
+		return fmt.Errorf("%w: %s has no kernel, segments and root file to boot from", ErrNoHost, m.Dir())
+	}
+	return nil
 }
 
 // Sandbox describes a sandbox on the host image that runs entry with payload encoded as JSON, and sees images and cache.

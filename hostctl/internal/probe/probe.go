@@ -36,6 +36,8 @@ const (
 	Disk       = "disk"        // enough room for evidence
 	CPUs       = "cpus"        // at least one
 	Nesting    = "nesting"     // how many machines are around this one
+	HostVM     = "host.vm"     // the host image boots as a VM
+	HostMetal  = "host.metal"  // a lab PC that runs the host image
 )
 
 // Options say where to look.

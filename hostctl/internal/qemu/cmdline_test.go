@@ -41,14 +41,14 @@ func withNIC(model, backend string, change func(*NIC)) Config {
 }
 
 var cmdlines = map[string]Config{
-	"minimal":     {Accel: "tcg"},
-	"q35":         guest(func(*Config) {}),
-	"pc":          guest(func(c *Config) { c.Machine = "pc"; c.SpareSlots = 2 }),
-	"kvm":         guest(func(c *Config) { c.Accel = "kvm"; c.CPUs = 4; c.MemoryMiB = 1024 }),
-	"kvm-cpu":     guest(func(c *Config) { c.Accel = "kvm"; c.CPU = "max" }),
-	"flags":       guest(func(c *Config) { c.Paused, c.NoReboot, c.NoShutdown, c.NoSeccomp = true, true, true, true }),
-	"firmware":    guest(func(c *Config) { c.Firmware = []string{"/usr/share/seabios", "/usr/lib/ipxe/qemu"} }),
-	"extra":       guest(func(c *Config) { c.Extra = []string{"-device", "intel-iommu"}; c.RTC = "base=2026-01-01" }),
+	"minimal":  {Accel: "tcg"},
+	"q35":      guest(func(*Config) {}),
+	"pc":       guest(func(c *Config) { c.Machine = "pc"; c.SpareSlots = 2 }),
+	"kvm":      guest(func(c *Config) { c.Accel = "kvm"; c.CPUs = 4; c.MemoryMiB = 1024 }),
+	"kvm-cpu":  guest(func(c *Config) { c.Accel = "kvm"; c.CPU = "max" }),
+	"flags":    guest(func(c *Config) { c.Paused, c.NoReboot, c.NoShutdown, c.NoSeccomp = true, true, true, true }),
+	"firmware": guest(func(c *Config) { c.Firmware = []string{"/usr/share/seabios", "/usr/lib/ipxe/qemu"} }),
+	"extra":    guest(func(c *Config) { c.Extra = []string{"-device", "intel-iommu"}; c.RTC = "base=2026-01-01" }),
 	"disks": guest(func(c *Config) {
 		c.Disks = []Disk{{ID: "root", File: "/run/lab/images/a,b/root.squashfs", ReadOnly: true}, {ID: "swap", File: "/run/lab/out/swap"}}
 	}),

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"picolab/hostctl/internal/flock"
 	"picolab/hostctl/report"
@@ -45,7 +46,7 @@ func Prepare(dir string) (*Folder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("prepare run folder %s: %w: %w", dir, ErrFolder, err)
 	}
-	for _, name := range []string{report.RunFile, report.ResultsFile, report.JUnitFile, casesDir, labsDir} {
+	for _, name := range []string{report.RunFile, report.ResultsFile, report.JUnitFile, casesDir, labsDir, hostsDir} {
 		if err := os.RemoveAll(filepath.Join(abs, name)); err != nil {
 			lock.Release()
 			return nil, fmt.Errorf("prepare run folder: %w", err)
@@ -62,7 +63,7 @@ func checkOurs(dir string) error {
 	}
 	for _, e := range entries {
 		switch e.Name() {
-		case lockFile, report.RunFile, report.ResultsFile, report.JUnitFile, casesDir, labsDir:
+		case lockFile, report.RunFile, report.ResultsFile, report.JUnitFile, casesDir, labsDir, hostsDir:
 		default:
 			return fmt.Errorf("prepare run folder %s: %w: it holds %s, which is no run's", dir, ErrFolder, e.Name())
 		}
@@ -72,6 +73,14 @@ func checkOurs(dir string) error {
 
 // Close lets other runs have the folder.
 func (f *Folder) Close() { f.lock.Release() }
+
+// bad says that a result ends a run with --fail-fast.
+func (f *Folder) bad() bool {
+	results, _, _ := report.ReadFile(resultsOf(f.dir)) // none is not bad
+	return slices.ContainsFunc(results, func(r report.Result) bool { return !r.Result.Good() })
+}
+
+func resultsOf(dir string) string { return filepath.Join(dir, report.ResultsFile) }
 
 // load reads what the inside wrote.  That it wrote nothing is not an error of
 // reading.

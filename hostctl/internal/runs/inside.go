@@ -34,6 +34,14 @@ type job struct {
 	Terminal  bool                `json:"terminal"`
 	Color     bool                `json:"color"`
 
+	Kind     string            `json:"kind"`               // of the host
+	Nesting  int               `json:"nesting,omitempty"`  // emulated machines around the host, as far as they are known outside
+	Tell     bool              `json:"tell,omitempty"`     // events instead of progress for people
+	Auto     bool              `json:"auto,omitempty"`     // the host was chosen, and others were thought of
+	Why      []string          `json:"why,omitempty"`      // why it was chosen
+	Planned  []string          `json:"planned,omitempty"`  // of the whole run, of which this may be a part
+	Excluded []report.Excluded `json:"excluded,omitempty"` // of the whole run
+
 	cases func() (*catalogue.Set, error)
 }
 
@@ -58,7 +66,7 @@ func (j job) main(ctx context.Context, payload []byte) int {
 }
 
 func (j job) run(ctx context.Context) error {
-	plan, err := Options{Selectors: j.Selectors, Axes: j.Axes, Profile: j.Profile, cases: j.cases}.Plan()
+	plan, err := j.plan()
 	if err != nil {
 		return err
 	}
@@ -70,10 +78,10 @@ func (j job) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := report.WriteJSON(filepath.Join(place.InsideOut, report.RunFile), run); err != nil {
+	if err := addPart(place.InsideOut, j.whole(run)); err != nil {
 		return err
 	}
-	results, err := report.Create(filepath.Join(place.InsideOut, report.ResultsFile))
+	results, err := report.Append(filepath.Join(place.InsideOut, report.ResultsFile))
 	if err != nil {
 		return err
 	}
@@ -83,9 +91,9 @@ func (j job) run(ctx context.Context) error {
 
 // probe asks what the plan needs and which accelerator there is.
 func (j job) probe(ctx context.Context, plan catalogue.Plan) ([]report.Fact, error) {
-	var facts []report.Fact
-	for _, p := range probe.Some(ctx, probe.Options{Cache: place.InsideCache, Disk: place.InsideOut}, plan.Needs()...) {
-		facts = append(facts, report.Fact{Name: p.Name, OK: p.OK, Evidence: p.Evidence, Remedy: p.Remedy})
+	facts := factsOf(probe.Some(ctx, probe.Options{Cache: place.InsideCache, Disk: place.InsideOut}, plan.Needs()...))
+	if j.Auto {
+		facts = alsoNotVM(facts)
 	}
 	if j.Accel == lab.AccelTCG {
 		return append(facts, report.Fact{Name: probe.KVM, Evidence: "not asked: --accel tcg"}), nil
@@ -104,17 +112,17 @@ type running struct {
 
 func (j job) runner(run report.Run, results *report.Writer) *running {
 	r := &running{}
-	nesting, _ := probe.NestingLevel()
-	r.Boot = catalogue.Booter{Accel: run.Host.Accel, Nesting: nesting, Images: place.InsideImages, Cache: place.InsideCache}.Boot
-	r.Probes = map[string]report.Fact{}
-	for _, f := range run.Facts {
-		r.Probes[f.Name] = f
-	}
+	r.Boot = catalogue.Booter{Accel: run.Host.Accel, Nesting: run.Host.Nesting, Images: place.InsideImages, Cache: place.InsideCache}.Boot
+	r.Probes = byName(run.Facts)
 	r.Dir, r.Host, r.Image, r.FailFast, r.Result = place.InsideOut, run.Host, run.Image, j.FailFast, results.Add
 	return r
 }
 
 func (r *running) run(ctx context.Context, plan catalogue.Plan, j job) error {
+	if j.Tell {
+		r.Watch = newTeller(os.Stdout)
+		return r.Run(ctx, plan)
+	}
 	progress := catalogue.NewProgress(os.Stdout, len(plan.Instances()), j.Terminal, j.Color)
 	defer progress.Close()
 	r.Watch = progress
@@ -132,7 +140,8 @@ func (j job) describe(ctx context.Context, plan catalogue.Plan, facts []report.F
 		return report.Run{}, err
 	}
 	versions := versions(ctx, guest)
-	host := report.Host{Name: j.HostName, Kernel: kernel(), Accel: lab.AccelTCG, QEMU: versions["qemu"]}
+	nesting, _ := probe.NestingLevel()
+	host := report.Host{Name: j.HostName, Kind: j.Kind, Kernel: kernel(), Accel: lab.AccelTCG, QEMU: versions["qemu"], Nesting: max(nesting, j.Nesting)}
 	for _, f := range facts {
 		if f.Name == probe.KVM && f.OK {
 			host.Accel = lab.AccelKVM
@@ -141,4 +150,24 @@ func (j job) describe(ctx context.Context, plan catalogue.Plan, facts []report.F
 	return report.Run{Format: 1, Started: time.Now().UTC(), Profile: string(j.Profile), Command: j.Command, Host: host,
 		Image: guest.ID, Versions: versions, Facts: append(facts, machine()...), Catalogue: set.Digest(),
 		Planned: plan.IDs(), Excluded: plan.Excluded}, nil
+}
+
+// whole makes the description of one host's part that of the run: with the plan of all parts.
+func (j job) whole(run report.Run) report.Run {
+	run.Parts = []report.Part{{Host: run.Host, Why: j.Why, Image: run.Image, Versions: run.Versions, Facts: run.Facts, Planned: run.Planned}}
+	if j.Planned != nil {
+		run.Planned, run.Excluded = j.Planned, j.Excluded
+	}
+	run.Profile, run.Command = string(j.Profile), j.Command
+	return run
+}
+
+// addPart adds a part to what is known of the run in dir. The first one's host stands for the run.
+func addPart(dir string, run report.Run) error {
+	path := filepath.Join(dir, report.RunFile)
+	if before, err := report.ReadRun(path); err == nil {
+		before.Parts = append(before.Parts, run.Parts...)
+		run = before
+	}
+	return report.WriteJSON(path, run)
 }

@@ -3,7 +3,12 @@
 // outside, so that it is made whatever happened inside.
 //
 // A run's folder holds run.json (what is the same for all), results.jsonl,
-// junit.xml, cases/ (evidence of each instance) and labs/ (of each boot).
+// junit.xml, cases/ (evidence of each instance), labs/ (of each boot) and hosts/
+// (of each host VM).
+//
+// The very same cases run in the container, in a host VM and on a PC: there a
+// copy of this program, the relay, runs them in a container of that host and
+// sends back what comes of it; see package remote.
 package runs
 
 import (
@@ -17,6 +22,7 @@ import (
 	"picolab/hostctl/catalogue/vhostnet"
 	"picolab/hostctl/catalogue/vnic"
 	"picolab/hostctl/internal/place"
+	"picolab/hostctl/internal/remote"
 	"picolab/hostctl/internal/sandbox"
 	"picolab/hostctl/report"
 )
@@ -33,6 +39,7 @@ type Options struct {
 	Profile   catalogue.Profile
 	Accel     string // auto, kvm or tcg
 	FailFast  bool
+	Host      Host // zero is the container
 	Place     place.Place
 	Dir       string   // the run's folder; see Prepare
 	Command   []string // for the record
@@ -43,6 +50,7 @@ type Options struct {
 
 	cases func() (*catalogue.Set, error) // tests have others than Catalogue
 	entry string                         // and an entry that knows them
+	ssh   *remote.SSH                    // and a client with options
 }
 
 // Plan returns what a run of these options would run.
@@ -81,7 +89,7 @@ func Run(ctx context.Context, o Options) (*report.Outcome, error) {
 	out := &report.Outcome{}
 	out.Run.Planned, out.Run.Excluded = plan.IDs(), plan.Excluded
 	if len(out.Run.Planned) > 0 {
-		err = o.enter(ctx, folder.dir)
+		err = o.run(ctx, plan, folder)
 	}
 	out.Interrupted = ctx.Err() != nil
 	if lerr := folder.load(out); err == nil {
@@ -94,23 +102,99 @@ func Run(ctx context.Context, o Options) (*report.Outcome, error) {
 	return out, err
 }
 
-// enter runs the inside and waits for its end.
-func (o Options) enter(ctx context.Context, dir string) error {
-	host, err := os.Hostname()
-	if err != nil {
-		return fmt.Errorf("ask for the host's name: %w", err)
-	}
-	j := job{Selectors: o.Selectors, Axes: o.Axes, Profile: o.Profile, Accel: o.Accel, FailFast: o.FailFast,
-		Command: o.Command, HostName: host, Terminal: o.Terminal, Color: o.Color}
-	name := entry
-	if o.entry != "" {
-		name = o.entry
-	}
-	spec, err := o.Place.Sandbox(name, j, sandbox.Bind{Source: dir, Target: place.InsideOut})
+// run gives each host its share, one after the other: two hosts at once would
+// share this machine's processors.
+func (o Options) run(ctx context.Context, plan catalogue.Plan, folder *Folder) error {
+	shares, err := o.Shares(ctx, plan)
 	if err != nil {
 		return err
 	}
-	spec.Stdout, spec.Stderr = o.Stdout, o.Stderr
+	for _, s := range shares {
+		if ctx.Err() != nil || o.FailFast && folder.bad() {
+			return nil
+		}
+		if err := o.runShare(ctx, plan, s, folder.dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Shares says which host runs what of a plan. For auto this machine is probed,
+// which takes a sandbox.
+func (o Options) Shares(ctx context.Context, plan catalogue.Plan) ([]Share, error) {
+	switch o.Host.Kind {
+	case "":
+		return []Share{{Host: Host{Kind: Container}, Plan: plan}}, nil
+	default:
+		return []Share{{Host: o.Host, Plan: plan}}, nil
+	case Auto:
+	}
+	answers, err := ask(ctx, o.Place, plan.Needs(), o.Stderr)
+	if err != nil {
+		return nil, fmt.Errorf("choose hosts: %w", err)
+	}
+	return assign(plan, byName(factsOf(answers))), nil
+}
+
+// runShare runs one host's share and waits for its end.
+func (o Options) runShare(ctx context.Context, plan catalogue.Plan, s Share, dir string) error {
+	j, err := o.job(plan, s)
+	if err != nil {
+		return err
+	}
+	for _, why := range s.Why {
+		fmt.Fprintf(o.Stdout, "host %s for %s\n", s.Host, why)
+	}
+	switch s.Host.Kind {
+	case Metal:
+		client := remote.SSH{PC: s.Host.PC}
+		if o.ssh != nil {
+			client = *o.ssh
+			client.PC = s.Host.PC
+		}
+		return j.onMetal(ctx, client, dir, o.Stdout)
+	case VM:
+		return j.enterAs(ctx, o.entryOr(vmEntry), o.Place, dir, o.Stdout, o.Stderr)
+	}
+	return j.enterAs(ctx, o.entryOr(entry), o.Place, dir, o.Stdout, o.Stderr)
+}
+
+// job is what a host is told of its share.
+func (o Options) job(plan catalogue.Plan, s Share) (job, error) {
+	host, err := os.Hostname()
+	if err != nil {
+		return job{}, fmt.Errorf("ask for the host's name: %w", err)
+	}
+	return job{Selectors: s.Plan.IDs(), Profile: o.Profile, Accel: o.Accel, FailFast: o.FailFast, Command: o.Command,
+		HostName: host, Terminal: o.Terminal, Color: o.Color, Kind: s.Host.Kind, Auto: o.Host.Kind == Auto, Why: s.Why,
+		Planned: plan.IDs(), Excluded: plan.Excluded, cases: o.cases}, nil
+}
+
+func (o Options) entryOr(name string) string {
+	if o.entry != "" {
+		return o.entry
+	}
+	return name
+}
+
+// plan is what the job runs, with the instances of one lab together.
+func (j job) plan() (catalogue.Plan, error) {
+	return Options{Selectors: j.Selectors, Axes: j.Axes, Profile: j.Profile, cases: j.cases}.Plan()
+}
+
+// enter runs the job in a container of this machine and waits for its end.
+func (j job) enter(ctx context.Context, p place.Place, dir string, stdout, stderr io.Writer) error {
+	return j.enterAs(ctx, entry, p, dir, stdout, stderr)
+}
+
+// enterAs gives the job to an entry of a sandbox, which writes to dir.
+func (j job) enterAs(ctx context.Context, entry string, p place.Place, dir string, stdout, stderr io.Writer) error {
+	spec, err := p.Sandbox(entry, j, sandbox.Bind{Source: dir, Target: place.InsideOut})
+	if err != nil {
+		return err
+	}
+	spec.Stdout, spec.Stderr = stdout, stderr
 	box, err := sandbox.Start(ctx, spec)
 	if err != nil {
 		return fmt.Errorf("start sandbox: %w", err)
