@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"picolab/guestagent/load/getopt"
 )
 
 // Options are a command line of pkt-gen.
@@ -43,11 +45,11 @@ func ParseOptions(args []string) (*Options, error) {
 	o.Config = Config{Function: Rx, Size: DefaultFrame, Threads: 1, CPU: -1, CPUs: 1, Interval: time.Second}
 	destination := "ff:ff:ff:ff:ff:ff"
 	sizes := 0
-	options := append(o.flags(), []option{
-		valued("D", text(&destination)),
-		valued("l", func(s string) error { sizes++; return o.setSize(s, sizes) }),
+	options := append(o.flags(), []getopt.Option{
+		valued('D', text(&destination)),
+		valued('l', func(s string) error { sizes++; return o.setSize(s, sizes) }),
 	}...)
-	rest, err := getopt(args, options)
+	rest, err := getopt.Parse(args, options)
 	switch {
 	case err != nil:
 		return nil, err
@@ -60,25 +62,38 @@ func ParseOptions(args []string) (*Options, error) {
 }
 
 // flags are the options but -D and -l.
-func (o *Options) flags() []option {
-	return []option{
-		valued("i", text(&o.Port)), valued("f", o.setFunction),
-		valued("n", count(&o.Count)), valued("t", o.setDirection(Tx)),
-		valued("b", number(&o.Burst, 1, maxBurst)), valued("R", number(&o.Rate, 0, 1<<31-1)),
-		valued("d", text(&o.destination)), valued("s", text(&o.source)), valued("S", text(&o.sourceMAC)),
-		flag("z", &o.RandomSource), flag("Z", &o.RandomDestination),
-		valued("a", number(&o.CPU, 0, 1<<16)), valued("c", o.setCPUs), valued("p", number(&o.Threads, 1, maxThreads)),
-		valued("T", milliseconds(&o.Interval)), valued("w", seconds(&o.wait)),
-		flag("W", &o.UntilSilence), flag("X", &o.dump), flag("r", &o.Rubbish), flag("N", &o.plain), flag("A", &o.deviation),
-		valued("P", text(&o.file)), flag("timed", &o.timed), flag("once", &o.once),
-		{name: "4", set: o.family(false)}, {name: "6", set: o.family(true)},
-		{name: "B", set: func(string) error { o.Framing = 24 * 8; return nil }}, // CRC, preamble and gap
-		{name: "v", set: func(string) error { o.verbose++; return nil }},
-		valued("o", o.setBits), valued("C", func(string) error { return nil }),
-		valued("H", onlyNetmap("a virtio-net header")), valued("F", onlyNetmap("several slots for a frame")),
-		valued("M", onlyNetmap("several slots for a frame")), {name: "I", set: onlyNetmap("indirect buffers")},
-		flag("json", &o.json), flag("help", &o.help), flag("h", &o.help),
+func (o *Options) flags() []getopt.Option {
+	return []getopt.Option{
+		valued('i', text(&o.Port)), valued('f', o.setFunction),
+		valued('n', count(&o.Count)), valued('t', o.setDirection(Tx)),
+		valued('b', number(&o.Burst, 1, maxBurst)), valued('R', number(&o.Rate, 0, 1<<31-1)),
+		valued('d', text(&o.destination)), valued('s', text(&o.source)), valued('S', text(&o.sourceMAC)),
+		flag('z', &o.RandomSource), flag('Z', &o.RandomDestination),
+		valued('a', number(&o.CPU, 0, 1<<16)), valued('c', o.setCPUs), valued('p', number(&o.Threads, 1, maxThreads)),
+		valued('T', milliseconds(&o.Interval)), valued('w', seconds(&o.wait)),
+		flag('W', &o.UntilSilence), flag('X', &o.dump), flag('r', &o.Rubbish), flag('N', &o.plain), flag('A', &o.deviation),
+		valued('P', text(&o.file)), long("timed", &o.timed), long("once", &o.once),
+		{Name: '4', Set: o.family(false)}, {Name: '6', Set: o.family(true)},
+		{Name: 'B', Set: func(string) error { o.Framing = 24 * 8; return nil }}, // CRC, preamble and gap
+		{Name: 'v', Set: func(string) error { o.verbose++; return nil }},
+		valued('o', o.setBits), valued('C', func(string) error { return nil }),
+		valued('H', onlyNetmap("a virtio-net header")), valued('F', onlyNetmap("several slots for a frame")),
+		valued('M', onlyNetmap("several slots for a frame")), {Name: 'I', Set: onlyNetmap("indirect buffers")},
+		long("json", &o.json), long("help", &o.help), flag('h', &o.help),
 	}
+}
+
+// valued, flag and long make options.
+func valued(name rune, set func(string) error) getopt.Option {
+	return getopt.Option{Name: name, Kind: getopt.Required, Set: set}
+}
+
+func flag(name rune, to *bool) getopt.Option { return getopt.Option{Name: name, Set: raise(to)} }
+
+func long(name string, to *bool) getopt.Option { return getopt.Option{Long: name, Set: raise(to)} }
+
+func raise(to *bool) func(string) error {
+	return func(string) error { *to = true; return nil }
 }
 
 // maxBurst bounds the memory of a batch.

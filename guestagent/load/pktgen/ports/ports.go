@@ -5,7 +5,9 @@ import (
 	"context"
 
 	"picolab/guestagent/load/pktgen"
+	"picolab/guestagent/load/pktgen/netmap"
 	"picolab/guestagent/load/pktgen/packet"
+	"picolab/guestagent/load/pktgen/tap"
 	"picolab/guestagent/load/pktgen/xdp"
 )
 
@@ -13,7 +15,9 @@ import (
 func All() pktgen.Ports {
 	return pktgen.Ports{
 		"":       best,
+		"netmap": netmap.Open,
 		"packet": packet.Open,
+		"tap":    tap.Open,
 		"xdp":    xdp.Open,
 	}
 }
