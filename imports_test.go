@@ -99,7 +99,7 @@ var doors = map[string]string{
 	"github.com/vishvananda/netlink":    "guestagent/verbs hostctl/internal/netdev",
 	"go.uber.org/goleak":                "guestagent/internal/leak hostctl/internal/leak hostctl/vhostuser/internal/leak initramfs/internal/leak",
 	"golang.org/x/mod":                  "initramfs/bb recipes",
-	"golang.org/x/net":                  "guestagent/load/pcapfilter",
+	"golang.org/x/net":                  "guestagent/load/capture guestagent/load/pcapfilter",
 	"golang.org/x/sync":                 "...",
 	"golang.org/x/sys":                  "...",
 	"golang.org/x/term":                 "hostctl/internal/cli images/internal/cli recipes/fetch",

@@ -43,8 +43,8 @@ type Hooks struct {
 
 // Times of one exchange and between exchanges.
 const (
-	answerTime = 3 * time.Second // for the answer to one message
-	tries      = 3               // of one message
+	answerTime = time.Second // for the answer to a message, doubled at each try
+	tries      = 4           // of one message
 	firstPause = 2 * time.Second
 	lastPause  = time.Minute
 	shortest   = 10 * time.Second // a lease that a server may give; shorter ones count as this

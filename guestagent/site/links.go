@@ -42,15 +42,15 @@ func (s *Site) serveNetwork(ctx context.Context) {
 	l := &links{s: s, verbs: verbs.New(verbs.Env{}), known: map[string]*port{}, leases: map[string]*dhcp.Lease{}}
 	defer l.work.Wait()
 	changes := make(chan struct{}, 1)
-	l.work.Go(func() {
-		if err := watchLinks(ctx, changes); err != nil {
-			s.o.Logf("network: %v", err)
-		}
-	})
+	f, err := listenLinks() // before the first look, so that no change falls between
+	if err != nil {
+		s.o.Logf("network: %v", err)
+	} else {
+		defer f.Close()
+		l.work.Go(func() { l.tell(watchLinks(ctx, f, changes)) })
+	}
 	for ctx.Err() == nil {
-		if err := l.look(ctx); err != nil {
-			s.o.Logf("network: %v", err)
-		}
+		l.tell(l.look(ctx))
 		select {
 		case <-ctx.Done():
 		case <-changes:
@@ -60,6 +60,13 @@ func (s *Site) serveNetwork(ctx context.Context) {
 }
 
 const lookAgain = 30 * time.Second
+
+// tell says what went wrong; nothing here ends the others' network.
+func (l *links) tell(err error) {
+	if err != nil {
+		l.s.o.Logf("network: %v", err)
+	}
+}
 
 // look sets up what is new and starts or stops DHCP clients by the carrier.
 func (l *links) look(ctx context.Context) error {
@@ -135,30 +142,25 @@ func metricOf(index int32) int { return 1000 + int(index) }
 
 // setUp carries out what network.yaml says of an interface, and brings it up.
 func (l *links) setUp(ctx context.Context, name string, conf Interface) {
-	try := func(err error) {
-		if err != nil {
-			l.s.o.Logf("network: %v", err)
-		}
-	}
 	req := &wire.SetLinkRequest{Link: name, Up: new(true)}
 	if conf.MTU != 0 {
 		req.Mtu = new(int32(conf.MTU))
 	}
 	_, err := l.verbs.SetLink(ctx, req)
-	try(err)
+	l.tell(err)
 	for _, a := range conf.Addresses {
 		_, err := l.verbs.AddAddr(ctx, &wire.AddrRequest{Link: name, Prefix: a})
-		try(err)
+		l.tell(err)
 	}
 	for _, g := range conf.Gateways {
 		gw, err := netip.ParseAddr(g)
 		if err == nil {
 			err = verbs.SetRoute(name, netip.PrefixFrom(unspecified(gw), 0), gw, netip.Addr{}, 0)
 		}
-		try(err)
+		l.tell(err)
 	}
 	for _, v := range conf.VLANs {
-		try(l.addVLAN(ctx, name, v))
+		l.tell(l.addVLAN(ctx, name, v))
 	}
 	if len(conf.Addresses) > 0 {
 		l.s.o.Logf("network: %s has %v", name, conf.Addresses)
@@ -204,14 +206,11 @@ func (l *links) got(name string, metric int, lease *dhcp.Lease) error {
 		return err
 	}
 	if lease.MTU != 0 {
-		if _, err := l.verbs.SetLink(ctx, &wire.SetLinkRequest{Link: name, Mtu: new(int32(lease.MTU))}); err != nil {
-			l.s.o.Logf("network: %v", err)
-		}
+		_, err := l.verbs.SetLink(ctx, &wire.SetLinkRequest{Link: name, Mtu: new(int32(lease.MTU))})
+		l.tell(err)
 	}
 	for _, r := range lease.Routes {
-		if err := verbs.SetRoute(name, r.Destination, r.Gateway, lease.Address.Addr(), metric); err != nil {
-			l.s.o.Logf("network: %v", err)
-		}
+		l.tell(verbs.SetRoute(name, r.Destination, r.Gateway, lease.Address.Addr(), metric))
 	}
 	l.s.o.Logf("network: %s has %v from the DHCP server %v", name, lease.Address, lease.Server)
 	return l.note(name, lease)
@@ -223,9 +222,7 @@ func (l *links) lost(name string, lease *dhcp.Lease) {
 	if err == nil {
 		l.s.o.Logf("network: %s no longer has %v", name, lease.Address)
 	}
-	if err := l.note(name, nil); err != nil {
-		l.s.o.Logf("network: %v", err)
-	}
+	l.tell(l.note(name, nil))
 }
 
 // note keeps resolv.conf in step with the leases.
@@ -242,25 +239,29 @@ func (l *links) note(name string, lease *dhcp.Lease) error {
 	return l.s.writeResolver(slices.Clip(servers), slices.Clip(search))
 }
 
-// watchLinks sends to changes when the kernel tells of a link's change (rtnetlink(7), RTMGRP_LINK), until ctx ends.
-func watchLinks(ctx context.Context, changes chan<- struct{}) error {
+// listenLinks opens a socket on which the kernel tells of links' changes (rtnetlink(7), RTMGRP_LINK).
+func listenLinks() (*os.File, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
 	if err != nil {
-		return fmt.Errorf("watch links: %w", err)
+		return nil, fmt.Errorf("watch links: %w", err)
 	}
-	f := os.NewFile(uintptr(fd), "link changes")
-	defer f.Close()
 	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: unix.RTMGRP_LINK}); err != nil {
-		return fmt.Errorf("watch links: %w", err)
+		unix.Close(fd)
+		return nil, fmt.Errorf("watch links: %w", err)
 	}
+	return os.NewFile(uintptr(fd), "link changes"), nil
+}
+
+// watchLinks sends to changes whenever something comes from f, until ctx ends.
+func watchLinks(ctx context.Context, f *os.File, changes chan<- struct{}) error {
 	stop := context.AfterFunc(ctx, func() { f.Close() })
 	defer stop()
-	for buf := make([]byte, 1<<16); ctx.Err() == nil; {
+	for buf := make([]byte, 1<<16); ; {
 		_, err := f.Read(buf)
-		if err != nil && !errors.Is(err, unix.ENOBUFS) {
-			if ctx.Err() != nil {
-				return nil
-			}
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil && !errors.Is(err, unix.ENOBUFS): // lost changes are a change too
 			return fmt.Errorf("watch links: %w", err)
 		}
 		select {
@@ -268,5 +269,4 @@ func watchLinks(ctx context.Context, changes chan<- struct{}) error {
 		default: // it will look anyway
 		}
 	}
-	return nil
 }
