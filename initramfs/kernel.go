@@ -34,21 +34,41 @@ func (l *Layers) stageKernel(ctx context.Context, r *recipes.Recipe, pk *unpacke
 	if err != nil {
 		return err
 	}
-	want := slices.Concat(r.Kernel.Load, r.Kernel.Modules, extra)
+	want := slices.Concat(r.Kernel.Load, r.Boot.Modules, r.Kernel.Modules, extra)
+	if err := pk.chooseFirmware(pkg, want); err != nil {
+		return err
+	}
+	if r.Appliance() {
+		return l.splitModules(pkg, r, want)
+	}
 	if l.Modules, err = kmod.Stage(pkg, want, modulesDir(r)); err != nil {
 		return err
 	}
-	if pk.firmware.Len() == 0 {
+	return l.Modules.Merge(moved(pk.firmware, strings.TrimSuffix(modulesDir(r), "modules")+"firmware/"))
+}
+
+// splitModules puts what finds the root file system into memory, and everything into that.
+func (l *Layers) splitModules(pkg *tree.Tree, r *recipes.Recipe, want []string) (err error) {
+	if l.Modules, err = kmod.Stage(pkg, slices.Concat(r.Kernel.Load, r.Boot.Modules), modulesDir(r)); err != nil {
+		return err
+	}
+	if l.RootModules, err = kmod.Stage(pkg, want, "usr/lib/modules"); err != nil {
+		return err
+	}
+	return put(l.RootModules, "etc/picolab/modules", lines(r.Kernel.Load))
+}
+
+// chooseFirmware leaves of the firmware packages what the modules ask for.
+func (u *unpacked) chooseFirmware(kernel *tree.Tree, want []string) error {
+	if u.firmware.Len() == 0 {
 		return nil
 	}
-	modules, err := kmod.Closure(pkg, want)
+	modules, err := kmod.Closure(kernel, want)
 	if err != nil {
 		return err
 	}
-	if pk.firmware, err = chooseFirmware(pk.firmware, modules); err != nil {
-		return err
-	}
-	return l.Modules.Merge(moved(pk.firmware, strings.TrimSuffix(modulesDir(r), "modules")+"firmware/"))
+	u.firmware, err = chooseFirmware(u.firmware, modules)
+	return err
 }
 
 // openKernel finds the kernel and its files: those of the package, or those of this machine. Without any modules the tree
@@ -80,11 +100,12 @@ func openKernel(r *recipes.Recipe, pkg *tree.Tree, here *locals) (image tree.Blo
 }
 
 func kernelImage(pkg *tree.Tree, release string) (tree.Blob, error) {
-	e, ok := pkg.Get("boot/vmlinuz-" + release)
-	if !ok || e.Blob == nil {
-		return nil, errors.New("no boot/vmlinuz-" + release + " in the package")
+	for _, p := range []string{"boot/vmlinuz-" + release, "usr/lib/modules/" + release + "/vmlinuz"} { // until, and since Debian 14
+		if e, ok := pkg.Get(p); ok && e.Blob != nil {
+			return e.Blob, nil
+		}
 	}
-	return e.Blob, nil
+	return nil, errors.New("no boot/vmlinuz-" + release + " in the package")
 }
 
 // lines is a text with one line for each of list.

@@ -15,7 +15,6 @@ import (
 	"picolab/images/assemble"
 	"picolab/images/manifest"
 	"picolab/initramfs/bb"
-	"picolab/recipes"
 	"picolab/recipes/fetch"
 )
 
@@ -46,7 +45,7 @@ larger than the recipe's limits, 130 interrupted.`,
   labimage build host -o build/images/host --jobs 8
   labimage build ./mine.yaml -o /srv/images/mine --lock ./mine.lock --offline`,
 		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: completeRecipes,
+		ValidArgsFunction: completeRecipes(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Recipe = args[0]
 			return o.run(cmd.Context(), e)
@@ -75,13 +74,6 @@ func hide(cmd *cobra.Command, flags ...string) {
 			panic(err) // the flag is defined above
 		}
 	}
-}
-
-func completeRecipes(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	return recipes.Names(), cobra.ShellCompDirectiveDefault
 }
 
 func (o *buildOptions) run(ctx context.Context, e *Env) error {

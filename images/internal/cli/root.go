@@ -29,13 +29,14 @@ type Env struct {
 const (
 	exitFailure     = 1
 	exitUsage       = 2
+	exitTrouble     = 2 // of diff, whose 1 is a result
 	exitGone        = 3
 	exitSize        = 4
 	exitInterrupted = 130 // 128 + SIGINT, as shells have it
 )
 
 // verbs makes the commands below labimage, in the order of the help text.
-var verbs = []func(*Env) *cobra.Command{buildCommand, verifyCommand, lockCommand, recipesCommand, inspectCommand, diskCommand, flashCommand}
+var verbs = []func(*Env) *cobra.Command{buildCommand, verifyCommand, lockCommand, recipesCommand, inspectCommand, diffCommand, diskCommand, flashCommand}
 
 // usageError is a command line that makes no sense.
 type usageError struct{ error }
@@ -52,9 +53,10 @@ func Main(ctx context.Context, env Env) int {
 	code := exitCode(ctx, err)
 	var unfinished *flash.UnfinishedError
 	switch {
+	case errors.Is(err, errDiffer): // said already
 	case code == exitInterrupted && !errors.As(err, &unfinished):
 		fmt.Fprintln(env.Stderr, "labimage: interrupted; nothing is half-written")
-	case code == exitUsage:
+	case code == exitUsage && !errors.As(err, new(diffError)):
 		fmt.Fprintf(env.Stderr, "%s: %v\nSee '%s --help'.\n", cmd.CommandPath(), err, cmd.CommandPath())
 	default:
 		fmt.Fprintf(env.Stderr, "%s %v\n", env.red("labimage:"), err)
@@ -67,11 +69,14 @@ func exitCode(ctx context.Context, err error) int {
 	var usage usageError
 	var gone *fetch.GoneError
 	var size *assemble.SizeError
+	var trouble diffError
 	switch {
 	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
 		return exitInterrupted
 	case errors.As(err, &usage):
 		return exitUsage
+	case errors.As(err, &trouble):
+		return exitTrouble
 	case errors.As(err, &gone):
 		return exitGone
 	case errors.As(err, &size):
