@@ -43,7 +43,7 @@ func state(l netlink.Link, names map[int]string) (Link, error) {
 	a := l.Attrs()
 	s := Link{
 		Name: a.Name, Kind: l.Type(), OperState: a.OperState.String(), Index: a.Index, MTU: a.MTU, MAC: a.HardwareAddr,
-		Up: a.Flags&net.FlagUp != 0, Promisc: a.Promisc > 0, Stats: stats(a.Statistics),
+		Alias: a.Alias, Up: a.Flags&net.FlagUp != 0, Promisc: a.Promisc > 0, Stats: stats(a.Statistics),
 	}
 	if a.MasterIndex > 0 {
 		s.Master = masterName(a.MasterIndex, names)

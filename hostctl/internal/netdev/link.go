@@ -73,6 +73,11 @@ func SetMAC(name string, mac net.HardwareAddr) error {
 	return change("set address of", name, func(l netlink.Link) error { return netlink.LinkSetHardwareAddr(l, mac) })
 }
 
+// SetAlias sets the text that says what the link is for, at most 255 bytes.
+func SetAlias(name, alias string) error {
+	return change("set alias of", name, func(l netlink.Link) error { return netlink.LinkSetAlias(l, alias) })
+}
+
 // SetMaster makes a link a port of a bridge; an empty master takes it out of its bridge.
 func SetMaster(name, master string) error {
 	if master == "" {

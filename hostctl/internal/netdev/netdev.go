@@ -46,6 +46,7 @@ type Stats struct {
 // Link is the state of a link.
 type Link struct {
 	Name, Kind, OperState, Master string
+	Alias                         string // a text for people: ip link set NAME alias TEXT
 	Index, MTU                    int
 	MAC                           net.HardwareAddr
 	Up, Promisc                   bool

@@ -180,7 +180,11 @@ func (c Config) addSockets(a *argv) {
 
 func (c Config) addDisks(a *argv) {
 	for _, d := range c.Disks {
-		a.addf("-blockdev", "driver=raw,node-name=%s,read-only=%s,file.driver=file,file.filename=%s", d.ID, onOff(d.ReadOnly), esc(d.File))
+		driver := "file"
+		if d.Device {
+			driver = "host_device"
+		}
+		a.addf("-blockdev", "driver=raw,node-name=%s,read-only=%s,file.driver=%s,file.filename=%s", d.ID, onOff(d.ReadOnly), driver, esc(d.File))
 		a.addf("-device", "virtio-blk-pci,id=%s.dev,drive=%s", d.ID, d.ID)
 	}
 }

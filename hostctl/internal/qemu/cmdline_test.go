@@ -50,7 +50,8 @@ var cmdlines = map[string]Config{
 	"firmware": guest(func(c *Config) { c.Firmware = []string{"/usr/share/seabios", "/usr/lib/ipxe/qemu"} }),
 	"extra":    guest(func(c *Config) { c.Extra = []string{"-device", "intel-iommu"}; c.RTC = "base=2026-01-01" }),
 	"disks": guest(func(c *Config) {
-		c.Disks = []Disk{{ID: "root", File: "/run/lab/images/a,b/root.squashfs", ReadOnly: true}, {ID: "swap", File: "/run/lab/out/swap"}}
+		c.Disks = []Disk{{ID: "root", File: "/run/lab/images/a,b/root.squashfs", ReadOnly: true}, {ID: "swap", File: "/run/lab/out/swap"},
+			{ID: "stick", File: "/dev/sda", ReadOnly: true, Device: true}}
 	}),
 	"console-log": guest(func(c *Config) { c.ConsoleSocket = "" }),
 	"console-tty": guest(func(c *Config) { c.ConsoleFile = "" }),

@@ -45,6 +45,7 @@ type Disk struct {
 	ID       string
 	File     string
 	ReadOnly bool
+	Device   bool // File is a block device of this machine
 }
 
 // Vsock is the guest's vsock device.
