@@ -1,6 +1,7 @@
 package initramfs
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -75,7 +76,7 @@ func (l *Layers) linkCommands(r *recipes.Recipe) error {
 			return err
 		}
 	}
-	for _, c := range r.Commands {
+	for _, c := range r.BootCommands() {
 		name := path.Base(c)
 		if err := l.linkCommand(name, name); err != nil {
 			return err
@@ -109,24 +110,29 @@ func baseFiles(r *recipes.Recipe) []recipes.File {
 }
 
 // addPayload makes the layer with the busybox.
-func (l *Layers) addPayload(r *recipes.Recipe) error {
-	t := l.Busybox.Tree.Clone()
-	if r.Init != "" {
-		if _, ok := t.Get(bb.Dir + "/" + r.Init); !ok {
-			return fmt.Errorf("init %q is not one of the recipe's commands", r.Init)
+func (l *Layers) addPayload(r *recipes.Recipe) (err error) {
+	l.Payload, err = commands(cmp.Or(l.boot, l.Busybox), r.Init)
+	return err
+}
+
+// commands is a busybox with what belongs beside it.
+func commands(box *bb.Busybox, init string) (*tree.Tree, error) {
+	t := box.Tree.Clone()
+	if init != "" {
+		if _, ok := t.Get(bb.Dir + "/" + init); !ok {
+			return nil, fmt.Errorf("init %q is not one of the recipe's commands", init)
 		}
 	}
 	if _, ok := t.Get(bb.Dir + "/gosh"); ok {
 		if err := t.Put(bb.Dir+"/sh", tree.Symlink("gosh").From(source)); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	data, err := json.Marshal(map[string]string{"busybox": l.Busybox.SHA256, "go": l.Busybox.GoVersion})
+	data, err := json.Marshal(map[string]string{"busybox": box.SHA256, "go": box.GoVersion})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	l.Payload = t
-	return put(t, "etc/picolab/build.json", string(data)+"\n")
+	return t, put(t, "etc/picolab/build.json", string(data)+"\n")
 }
 
 func putDirs(t *tree.Tree) error {

@@ -34,9 +34,11 @@ type Layers struct {
 	Base, Modules, Payload *tree.Tree
 	Kernel                 tree.Blob
 	KernelRelease          string
-	Root                   *tree.Tree // root filesystem, host recipes only
+	Root                   *tree.Tree // root filesystem, host recipes only; without kernel modules, the machine at hand has its own
+	RootModules            *tree.Tree // what comes to it when the host boots on its own kernel; nil when it does not
 	Packages               []Package  // in the lock's order
 	Busybox                *bb.Busybox
+	boot                   *bb.Busybox // of Payload: all of Busybox, or the few commands that an appliance boots with
 }
 
 // Package is a Debian package of the image.
@@ -47,8 +49,21 @@ type Package struct {
 
 // Busybox builds the recipe's commands; see bb.Build.
 func Busybox(ctx context.Context, r *recipes.Recipe, opt Options) (*bb.Busybox, error) {
+	return busybox(ctx, r.Commands, opt)
+}
+
+// addBusyboxes builds the one of the image and the one it boots with, which may be the same.
+func (l *Layers) addBusyboxes(ctx context.Context, r *recipes.Recipe, opt Options) (err error) {
+	if l.Busybox, err = busybox(ctx, r.Commands, opt); err != nil {
+		return err
+	}
+	l.boot, err = busybox(ctx, r.BootCommands(), opt)
+	return err
+}
+
+func busybox(ctx context.Context, commands []string, opt Options) (*bb.Busybox, error) {
 	return bb.Build(ctx, bb.Options{
-		Commands:  r.Commands,
+		Commands:  commands,
 		ModuleDir: opt.ModuleDir,
 		Cache:     opt.Derived,
 		GoCache:   opt.GoCache,
@@ -63,7 +78,7 @@ func Build(ctx context.Context, r *recipes.Recipe, l *lock.Lock, opt Options) (*
 	out := new(Layers)
 	var pk *unpacked
 	g, gctx := errgroup.WithContext(ctx)
-	g.Go(func() (err error) { out.Busybox, err = Busybox(gctx, r, opt); return err })
+	g.Go(func() error { return out.addBusyboxes(gctx, r, opt) })
 	g.Go(func() (err error) { pk, err = unpack(gctx, l, opt); return err })
 	if err := g.Wait(); err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package initramfs
 
 import (
+	"errors"
 	"fmt"
 
 	"picolab/initramfs/bb"
@@ -22,6 +23,9 @@ func (l *Layers) addRoot(r *recipes.Recipe, lk *lock.Lock, packages *unpacked, h
 		return nil
 	}
 	root := packages.root
+	if len(r.Drop) > 0 {
+		root = root.Filter(func(path string) bool { return !r.Drops(path) })
+	}
 	if err := root.Merge(moved(packages.firmware, "usr/lib/firmware/")); err != nil {
 		return err
 	}
@@ -39,11 +43,23 @@ func (l *Layers) addRoot(r *recipes.Recipe, lk *lock.Lock, packages *unpacked, h
 	if err := putFiles(root, r.Files, here); err != nil {
 		return err
 	}
-	if err := root.Merge(l.Payload); err != nil {
+	box, err := commands(l.Busybox, r.Init)
+	if err == nil {
+		err = root.Merge(box)
+	}
+	if err != nil {
 		return err
 	}
 	l.Root = root
-	return l.addShell()
+	return errors.Join(l.addShell(), l.addInit(r))
+}
+
+// addInit makes an appliance's agent the first process of its root, too.
+func (l *Layers) addInit(r *recipes.Recipe) error {
+	if !r.Appliance() {
+		return nil
+	}
+	return l.Root.Put("init", tree.Symlink(bb.Dir+"/"+r.Init).From(source))
 }
 
 // mergeLink makes dir a link into usr, where packages have put its contents.

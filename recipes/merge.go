@@ -23,6 +23,7 @@ func merge(base, child *Recipe) *Recipe {
 	m.scalar("kernel.package", &out.Kernel.Package, base.Kernel.Package, child.Kernel.Package)
 	m.scalar("limits.boot", (*string)(&out.Limits.Boot), string(base.Limits.Boot), string(child.Limits.Boot))
 	m.scalar("limits.root", (*string)(&out.Limits.Root), string(base.Limits.Root), string(child.Limits.Root))
+	m.scalar("limits.image", (*string)(&out.Limits.Image), string(base.Limits.Image), string(child.Limits.Image))
 
 	self := func(s string) string { return s }
 	out.Packages = list(m, "packages", base.Packages, child.Packages, self)
@@ -34,6 +35,10 @@ func merge(base, child *Recipe) *Recipe {
 	out.Kernel.Modules = list(m, "kernel.modules", base.Kernel.Modules, child.Kernel.Modules, self)
 	out.Kernel.Load = list(m, "kernel.load", base.Kernel.Load, child.Kernel.Load, self)
 	out.Kernel.CommandLine = list(m, "kernel.command_line", base.Kernel.CommandLine, child.Kernel.CommandLine, self)
+	out.Drop = list(m, "drop", base.Drop, child.Drop, self)
+	out.Images = list(m, "images", base.Images, child.Images, self)
+	out.Boot.Modules = list(m, "boot.modules", base.Boot.Modules, child.Boot.Modules, self)
+	out.Boot.Commands = list(m, "boot.commands", base.Boot.Commands, child.Boot.Commands, self)
 	out.Suites = list(m, "suites", base.Suites, child.Suites, func(s Suite) string { return s.Name })
 	out.Files = list(m, "files", base.Files, child.Files, func(f File) string { return f.Path })
 	out.Menu = list(m, "menu", base.Menu, child.Menu, func(e MenuEntry) string { return e.Title })

@@ -32,6 +32,9 @@ type Recipe struct {
 	Commands     []string    `yaml:"commands"` // Go import paths that go into the busybox
 	Init         string      `yaml:"init"`     // the command (its last path element) started as /init
 	Files        []File      `yaml:"files"`
+	Drop         []string    `yaml:"drop"`   // globs of files and folders of packages that stay out, "/usr/lib/grub/*/*.efi.signed"
+	Boot         Boot        `yaml:"boot"`   // hosts only
+	Images       []string    `yaml:"images"` // recipes of guests whose images a host carries, below /usr/share/picolab/images
 	Menu         []MenuEntry `yaml:"menu"`
 	Limits       Limits      `yaml:"limits"`
 
@@ -62,6 +65,14 @@ type Kernel struct {
 	CommandLine []string `yaml:"command_line"`
 }
 
+// Boot is what a host has in memory until it has found its root file system: the modules that reach it and the commands
+// to look around when it cannot be found. Everything else is in the root file system, a read-only file beside the kernel.
+// Without modules here a host has none of its own and runs as a container only.
+type Boot struct {
+	Modules  []string `yaml:"modules"` // like kernel.modules; those of kernel.load come along
+	Commands []string `yaml:"commands"`
+}
+
 // A Local is a file or folder of this machine. The lock has its digest; the recipe may have it too.
 type Local struct {
 	Path   string `yaml:"path"`   // absolute, or relative to the recipe's file
@@ -86,8 +97,9 @@ type MenuEntry struct {
 
 // Limits are the sizes that a build must not pass. Each is a number with a unit: "20 MB" (10^6) or "20 MiB" (2^20).
 type Limits struct {
-	Boot Size `yaml:"boot"` // kernel and boot segments together
-	Root Size `yaml:"root"` // regular files of the unpacked root filesystem
+	Boot  Size `yaml:"boot"`  // kernel and boot segments together
+	Root  Size `yaml:"root"`  // regular files of the unpacked root filesystem
+	Image Size `yaml:"image"` // kernel, boot segments and the packed root file system together
 }
 
 // Origin returns what to call the recipe on a command line: an embedded name or a path.

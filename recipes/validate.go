@@ -30,7 +30,7 @@ var (
 // Validate checks a recipe after extends has been resolved. It returns the first fault, as *Error.
 func (r *Recipe) Validate() error {
 	for _, check := range []func() error{
-		r.checkHead, r.checkSuites, r.checkPackages, r.checkKernel, r.checkLocals, r.checkCommands, r.checkFiles, r.checkMenu, r.checkLimits,
+		r.checkHead, r.checkSuites, r.checkPackages, r.checkKernel, r.checkLocals, r.checkCommands, r.checkBoot, r.checkDrop, r.checkFiles, r.checkMenu, r.checkLimits,
 	} {
 		if err := check(); err != nil {
 			return err
@@ -267,6 +267,9 @@ func (r *Recipe) checkLimits() error {
 	}
 	if _, err := r.Limits.Root.Bytes(); err != nil {
 		return r.fault("limits.root", "%v", err)
+	}
+	if _, err := r.Limits.Image.Bytes(); err != nil {
+		return r.fault("limits.image", "%v", err)
 	}
 	return nil
 }

@@ -32,11 +32,12 @@ type Options struct {
 	Recipe    *recipes.Recipe
 	Lock      *lock.Lock // made for Recipe; every package of it is in Store
 	Store     *fetch.Store
-	Output    string // the image's directory; its parent must be writable
-	ModuleDir string // picolab's source tree
-	Derived   string // cache of what can be made again; "" is the store's
-	GoCache   string // GOCACHE of the busybox; "" leaves the environment's
-	Offline   bool   // the go command must not fetch modules
+	Carried   []*manifest.Manifest // images that an appliance's root file system has, read from their directories
+	Output    string               // the image's directory; its parent must be writable
+	ModuleDir string               // picolab's source tree
+	Derived   string               // cache of what can be made again; "" is the store's
+	GoCache   string               // GOCACHE of the busybox; "" leaves the environment's
+	Offline   bool                 // the go command must not fetch modules
 	Progress  func(string)
 }
 

@@ -37,6 +37,26 @@ func (w *writer) limitBoot(context.Context) error {
 	return nil
 }
 
+// limitImage compares what boots and the root file system together with limits.image.
+func (w *writer) limitImage(context.Context) error {
+	most, err := w.Recipe.Limits.Image.Bytes()
+	if err != nil || most == 0 {
+		return err
+	}
+	var size int64
+	var parts []string
+	for _, f := range w.files {
+		if f.Role != manifest.RoleSBOM {
+			size += f.Size
+			parts = append(parts, fmt.Sprintf("%s %.1f MB", f.Name, float64(f.Size)/1e6))
+		}
+	}
+	if size > most {
+		return &SizeError{"the whole image (" + strings.Join(parts, ", ") + ")", size, most, "limits.image"}
+	}
+	return nil
+}
+
 // limitRoot compares the root filesystem's files with limits.root.
 func (w *writer) limitRoot(t *tree.Tree) error {
 	most, err := w.Recipe.Limits.Root.Bytes()

@@ -84,7 +84,7 @@ func checkPlace(dir string) error {
 	case err != nil:
 		return err
 	}
-	known := []string{manifest.Name, stampFile, kernelFile, sbomFile, rootDir}
+	known := []string{manifest.Name, stampFile, kernelFile, sbomFile, rootDir, rootFile}
 	for _, s := range segments {
 		known = append(known, s.name)
 	}

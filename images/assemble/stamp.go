@@ -51,8 +51,16 @@ func (o *Options) inputs(box *bb.Busybox) (*stamp, error) {
 		return nil, err
 	}
 	parts := fmt.Sprintf("%s\n%s\n%s\n%s\n%s\n", recipe, o.Lock.Digest(), box.SHA256, box.GoVersion, self)
-	sum := sha256.Sum256([]byte(parts))
-	return &stamp{Program: self, Inputs: hex.EncodeToString(sum[:])}, nil
+	for _, m := range o.Carried {
+		parts += m.ID + "\n"
+	}
+	return &stamp{Program: self, Inputs: digestOf(parts)}, nil
+}
+
+// digestOf is the SHA-256 of a text, in hex.
+func digestOf(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(sum[:])
 }
 
 // program is the digest of the running program's file.

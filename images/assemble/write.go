@@ -36,12 +36,13 @@ type writer struct {
 	stamp  *stamp
 	dir    string
 	files  []manifest.File
+	rootFS *manifest.RootFS
 }
 
 // write makes the whole image in dir.
 func (w *writer) write(ctx context.Context, dir string) error {
 	w.dir = dir
-	for _, step := range []func(context.Context) error{w.kernel, w.segments, w.limitBoot, w.sbom, w.root} {
+	for _, step := range []func(context.Context) error{w.kernel, w.segments, w.limitBoot, w.sbom, w.unpackRoot, w.rootFile, w.limitImage, w.manifest} {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -92,7 +93,28 @@ func (w *writer) file(ctx context.Context, name, role, key string, content func(
 	if err := create(path, content); err != nil {
 		return fmt.Errorf("write %s: %w", filepath.Join(w.Output, name), err)
 	}
-	size, sum, err := manifest.HashFile(ctx, path)
+	return w.add(ctx, name, role, key)
+}
+
+// linked takes a file that is elsewhere already into the image, as a link where that is possible: nobody writes to it.
+func (w *writer) linked(ctx context.Context, name, role, key, from string) error {
+	path := filepath.Join(w.dir, name)
+	if err := os.Link(from, path); err != nil {
+		in, err := os.Open(from)
+		if err != nil {
+			return err
+		}
+		defer in.Close()
+		if err := create(path, func(out io.Writer) error { _, err := io.Copy(out, in); return err }); err != nil {
+			return fmt.Errorf("write %s: %w", filepath.Join(w.Output, name), err)
+		}
+	}
+	return w.add(ctx, name, role, key)
+}
+
+// add lists a file that is in place.
+func (w *writer) add(ctx context.Context, name, role, key string) error {
+	size, sum, err := manifest.HashFile(ctx, filepath.Join(w.dir, name))
 	if err != nil {
 		return err
 	}
@@ -114,19 +136,22 @@ func create(path string, content func(io.Writer) error) (err error) {
 	return errors.Join(buf.Flush(), f.Chmod(0o644), f.Sync())
 }
 
-// root writes the root filesystem, if there is one, and then the manifest: it names everything else.
-func (w *writer) root(ctx context.Context) error {
-	m := w.manifest()
-	if t := w.layers.Root; t != nil {
-		if err := w.limitRoot(t); err != nil {
-			return err
-		}
-		var err error
-		if m.RootFS, err = w.writeRoot(ctx, t); err != nil {
-			return err
-		}
+// unpackRoot writes the root filesystem, if there is one.
+func (w *writer) unpackRoot(ctx context.Context) (err error) {
+	t := w.layers.Root
+	if t == nil {
+		return nil
 	}
-	data := m.Encode()
+	if err := w.limitRoot(t); err != nil {
+		return err
+	}
+	w.rootFS, err = w.writeRoot(ctx, t)
+	return err
+}
+
+// manifest comes last: it names everything else.
+func (w *writer) manifest(context.Context) error {
+	data := w.describe().Encode()
 	if err := create(filepath.Join(w.dir, manifest.Name), writes(data)); err != nil {
 		return fmt.Errorf("write %s: %w", filepath.Join(w.Output, manifest.Name), err)
 	}
@@ -138,7 +163,7 @@ func writes(data []byte) func(io.Writer) error {
 	return func(out io.Writer) error { _, err := out.Write(data); return err }
 }
 
-func (w *writer) manifest() *manifest.Manifest {
+func (w *writer) describe() *manifest.Manifest {
 	return &manifest.Manifest{
 		Name:          w.Recipe.Name,
 		Kind:          w.Recipe.Kind,
@@ -151,6 +176,7 @@ func (w *writer) manifest() *manifest.Manifest {
 		Menu:          menu(w.Recipe),
 		Epoch:         w.Lock.Epoch,
 		Files:         w.files,
+		RootFS:        w.rootFS,
 	}
 }
 

@@ -28,6 +28,7 @@ const (
 	RoleKernel  = "kernel"  // bzImage
 	RoleSegment = "segment" // a cpio archive, possibly compressed; segments concatenate in the order listed
 	RoleSBOM    = "sbom"    // SPDX 2.3 JSON
+	RoleRoot    = "root"    // squashfs 4.0: the root file system that the boot segments look for, with the kernel's modules
 )
 
 // Kinds of images.
@@ -183,6 +184,14 @@ func (m *Manifest) Root() string {
 		return ""
 	}
 	return filepath.Join(m.dir, m.RootFS.Name)
+}
+
+// RootFile is the path of the root file system that an appliance mounts when it boots, "" when the image has none.
+func (m *Manifest) RootFile() string {
+	if f := m.byRole(RoleRoot); len(f) > 0 {
+		return f[0]
+	}
+	return ""
 }
 
 // BootSize is the number of bytes the kernel and the segments have together.

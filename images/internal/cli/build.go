@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,6 +16,7 @@ import (
 	"picolab/images/assemble"
 	"picolab/images/manifest"
 	"picolab/initramfs/bb"
+	"picolab/recipes"
 	"picolab/recipes/fetch"
 )
 
@@ -112,14 +114,55 @@ func (o *buildOptions) build(ctx context.Context, e *Env) (*assemble.Result, err
 		return nil, err
 	}
 	o.Progress, o.Warn = fetch.NewProgress(e.Stderr), e.say
-	r, l, err := assemble.Prepare(ctx, store, o.Source)
+	b := &imageBuilder{buildOptions: o, env: e, store: store, module: module}
+	return b.image(ctx, o.Source, out)
+}
+
+// imageBuilder builds an image after those that it carries.
+type imageBuilder struct {
+	*buildOptions
+	env    *Env
+	store  *fetch.Store
+	module string
+}
+
+func (b *imageBuilder) image(ctx context.Context, s assemble.Source, out string) (*assemble.Result, error) {
+	r, l, err := assemble.Prepare(ctx, b.store, s)
+	if err != nil {
+		return nil, err
+	}
+	carried, err := b.carried(ctx, s, r)
 	if err != nil {
 		return nil, err
 	}
 	return assemble.Image(ctx, assemble.Options{
-		Recipe: r, Lock: l, Store: store, Output: out, ModuleDir: module, Derived: o.derived, Offline: o.Offline,
-		Progress: func(s string) { e.say("%s: %s", r.Name, s) },
+		Recipe: r, Lock: l, Store: b.store, Output: out, Carried: carried, ModuleDir: b.module, Derived: b.derived, Offline: b.Offline,
+		Progress: func(s string) { b.env.say("%s: %s", r.Name, s) },
 	})
+}
+
+// carried builds the images that r carries, each of its own recipe and lock, in the store's cache.
+func (b *imageBuilder) carried(ctx context.Context, s assemble.Source, r *recipes.Recipe) ([]*manifest.Manifest, error) {
+	if len(r.Images) == 0 {
+		return nil, nil
+	}
+	dir := b.derived
+	if dir == "" {
+		var err error
+		if dir, err = b.store.Dir("derived"); err != nil {
+			return nil, err
+		}
+	}
+	var out []*manifest.Manifest
+	for _, name := range r.Carried() {
+		s.Recipe, s.Lock = name, ""
+		res, err := b.image(ctx, s, filepath.Join(dir, "images", r.Name, filepath.Base(strings.TrimSuffix(name, ".yaml"))))
+		if err != nil {
+			return nil, fmt.Errorf("image %s, which %s carries: %w", name, r.Name, err)
+		}
+		out = append(out, res.Manifest)
+	}
+	return out, nil
 }
 
 // findSource returns the root of picolab's source tree: the flag's, the environment's, or the current directory's.
