@@ -44,7 +44,8 @@ type Config struct {
 
 	Replay Replay // what to send instead; it is not used by ping
 
-	UntilSilence bool          // receivers end after a second without frames, once some came
+	UntilSilence bool          // receivers end when frames stop coming, once some came
+	Silence      time.Duration // for how long they must have stopped; 0 is a second, as in the original
 	Interval     time.Duration // between reports
 	Dump         func(frame []byte)
 	Framing      int // bits per frame that the wire takes beside it; they count in bandwidths

@@ -51,7 +51,7 @@ type Checker interface{ Check() error }
 type Use struct {
 	Send, Receive bool
 	Queues        int // threads that will use it; 0 counts as 1
-	Size          int // of the longest frame to be sent, in bytes without the CRC
+	Size          int // of the longest frame to be sent, in bytes without the CRC; 0 is what the link takes
 }
 
 // Opener opens a port by the part of its name behind the scheme.

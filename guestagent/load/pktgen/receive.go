@@ -6,8 +6,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// silence ends a receiver that was asked to end with the traffic, and l2recv's way of doing so.
+// silence is how long nothing must come before a receiver that was asked to end with the traffic ends.
 const silence = time.Second
+
+// over says whether the traffic has ended.
+func (w *worker) over() bool {
+	limit := w.c.Silence
+	if limit == 0 {
+		limit = silence
+	}
+	return w.c.UntilSilence && w.now.Packets > 0 && time.Since(w.toc) > limit
+}
 
 // receive is the thread of rx and rxseq.
 func (w *worker) receive() error {
@@ -19,7 +28,7 @@ func (w *worker) receive() error {
 		if n > 0 {
 			continue
 		}
-		if w.c.UntilSilence && w.now.Packets > 0 && time.Since(w.toc) > silence {
+		if w.over() {
 			return nil
 		}
 		if err := w.idle(unix.POLLIN); err != nil {

@@ -33,7 +33,11 @@ func Open(_ context.Context, name string, use pktgen.Use) (pktgen.Port, error) {
 	if link.Flags&net.FlagUp == 0 {
 		return nil, fmt.Errorf("interface %s: %w", name, unix.ENETDOWN)
 	}
-	if longest := link.MTU + frameOverhead; use.Send && use.Size > longest {
+	longest := link.MTU + frameOverhead
+	if use.Size == 0 {
+		use.Size = longest
+	}
+	if use.Send && use.Size > longest {
 		return nil, fmt.Errorf("frames of %d bytes are too long for %s, whose MTU is %d", use.Size, name, link.MTU)
 	}
 	p := &Port{link: link}

@@ -29,6 +29,9 @@ type Port struct {
 // Open opens a tap device, with a queue for each thread.
 func Open(_ context.Context, name string, use pktgen.Use) (pktgen.Port, error) {
 	p := &Port{}
+	if use.Size == 0 {
+		use.Size = longest
+	}
 	for range use.Queues {
 		fd, err := Attach(name, use.Queues > 1)
 		if err != nil {
@@ -40,6 +43,15 @@ func Open(_ context.Context, name string, use pktgen.Use) (pktgen.Port, error) {
 		return nil, errors.Join(err, p.Close())
 	}
 	return p, nil
+}
+
+// Adopt makes a port of a descriptor that somebody else opened: one of a tap device, or a bound packet socket, which is
+// written and read in the same way. Closing the port closes it.
+func Adopt(fd int, size int) (*Port, error) {
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return nil, fmt.Errorf("descriptor %d: %w", fd, err)
+	}
+	return &Port{queues: []*queue{{fd: fd, size: size}}}, nil
 }
 
 // Attach opens the user's end of a device, which is made when there is none; many is for several queues. The descriptor
@@ -107,6 +119,9 @@ func (*Port) Kind() string { return "tap" }
 
 // Hardware is one more than the address of the host's end, which is not ours.
 func (p *Port) Hardware() (mac [6]byte) {
+	if p.link == nil {
+		return mac
+	}
 	copy(mac[:], p.link.HardwareAddr)
 	mac[5]++
 	return mac
@@ -182,8 +197,7 @@ func (q *queue) Flush() (int, error) {
 		case errors.Is(err, unix.EINTR):
 			continue
 		case errors.Is(err, unix.EIO): // what the driver says of an interface that is down
-			err = packet.CheckLink(q.link)
-			fallthrough
+			return len(q.frames) - q.first, errors.Join(q.Check(), err)
 		case err != nil:
 			return len(q.frames) - q.first, err
 		}
@@ -219,4 +233,9 @@ func (q *queue) Release() error { return nil }
 func (q *queue) Descriptor() int { return q.fd }
 
 // Check implements pktgen.Checker. There is no carrier but ours.
-func (q *queue) Check() error { return packet.CheckLink(q.link) }
+func (q *queue) Check() error {
+	if q.link == nil {
+		return nil
+	}
+	return packet.CheckLink(q.link)
+}
