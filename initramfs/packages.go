@@ -21,33 +21,39 @@ type unpacked struct {
 	packages               []Package
 }
 
-// unpack reads every package of l, as many at a time as there are CPUs. Two packages that want one path for different
-// contents are an error, as dpkg has it.
+// unpack reads every package of l. Two packages that want one path for different contents are an error, as dpkg has it.
 func unpack(ctx context.Context, l *lock.Lock, opt Options) (*unpacked, error) {
-	cache, err := deb.OpenCache(filepath.Join(opt.Derived, "packages"))
+	u := &unpacked{kernel: tree.New(), firmware: tree.New(), root: tree.New()}
+	trees, packages, err := Unpack(ctx, l, opt)
 	if err != nil {
 		return nil, err
 	}
-	u := &unpacked{kernel: tree.New(), firmware: tree.New(), root: tree.New()}
+	u.packages = packages
+	return u, u.merge(trees)
+}
+
+// Unpack reads every package of l, as many at a time as there are CPUs, each into a tree of its own.
+func Unpack(ctx context.Context, l *lock.Lock, opt Options) ([]*tree.Tree, []Package, error) {
+	cache, err := deb.OpenCache(filepath.Join(opt.Derived, "packages"))
+	if err != nil {
+		return nil, nil, err
+	}
 	if opt.Progress != nil {
 		opt.Progress(fmt.Sprintf("reading %d packages", len(l.Packages)))
 	}
 	trees := make([]*tree.Tree, len(l.Packages))
-	u.packages = make([]Package, len(l.Packages))
+	packages := make([]Package, len(l.Packages))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for i, p := range l.Packages {
 		g.Go(func() error {
 			trees[i] = tree.New()
 			control, err := unpackOne(ctx, cache, opt.Store, p, trees[i])
-			u.packages[i] = Package{p, control}
+			packages[i] = Package{p, control}
 			return err
 		})
 	}
-	if err := g.Wait(); err != nil {
-		return nil, err
-	}
-	return u, u.merge(trees)
+	return trees, packages, g.Wait()
 }
 
 // merge joins the packages' trees in the lock's order, so that a conflict always names the same two.

@@ -17,29 +17,46 @@ const maxControl = 1 << 20
 
 // readControl finds and parses the file "control" of control.tar.
 func readControl(m member, limits Limits) (Control, error) {
-	r, done, err := m.stream(limits.Control)
+	fields, err := controlFields(m, limits)
 	if err != nil {
 		return Control{}, err
+	}
+	return controlOf(fields)
+}
+
+// Fields returns the fields of a package's control file by their names in lower case (deb-control(5)).
+func Fields(r io.ReaderAt, size int64) (map[string]string, error) {
+	parts, err := open(r, size)
+	if err != nil {
+		return nil, err
+	}
+	return controlFields(parts.control, Limits{}.withDefaults())
+}
+
+func controlFields(m member, limits Limits) (map[string]string, error) {
+	r, done, err := m.stream(limits.Control)
+	if err != nil {
+		return nil, err
 	}
 	defer done()
 	tr := tar.NewReader(r)
 	for {
 		h, err := tr.Next()
 		if err == io.EOF {
-			return Control{}, errors.New("no control file")
+			return nil, errors.New("no control file")
 		}
 		if err != nil {
-			return Control{}, err
+			return nil, err
 		}
 		if h.Typeflag == tar.TypeReg && path.Clean(h.Name) == "control" {
-			return parseControl(decompress.Limit(tr, maxControl))
+			return parseFields(decompress.Limit(tr, maxControl))
 		}
 	}
 }
 
-// parseControl reads the first paragraph of a control file. Continuation lines
+// parseFields reads the first paragraph of a control file. Continuation lines
 // are passed over: none of the fields wanted has any.
-func parseControl(r io.Reader) (Control, error) {
+func parseFields(r io.Reader) (map[string]string, error) {
 	fields := map[string]string{}
 	s := bufio.NewScanner(r)
 	s.Buffer(nil, maxControl)
@@ -50,8 +67,12 @@ func parseControl(r io.Reader) (Control, error) {
 		}
 	}
 	if err := s.Err(); err != nil {
-		return Control{}, fmt.Errorf("read control file: %w", err)
+		return nil, fmt.Errorf("read control file: %w", err)
 	}
+	return fields, nil
+}
+
+func controlOf(fields map[string]string) (Control, error) {
 	c := Control{
 		Package: fields["package"], Version: fields["version"], Architecture: fields["architecture"],
 		Maintainer: fields["maintainer"], Homepage: fields["homepage"],

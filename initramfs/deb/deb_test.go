@@ -457,7 +457,11 @@ func FuzzControl(f *testing.F) {
 	f.Add(control)
 	f.Add(" Package: x\nPackage:\n\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		if c, err := parseControl(strings.NewReader(text)); err == nil && (c.Package == "" || c.Source == "") {
+		fields, err := parseFields(strings.NewReader(text))
+		if err != nil {
+			return
+		}
+		if c, err := controlOf(fields); err == nil && (c.Package == "" || c.Source == "") {
 			t.Errorf("got %+v", c)
 		}
 	})
