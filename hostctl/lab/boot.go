@@ -1,79 +1,12 @@
 package lab
 
 import (
-	"crypto/rand"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 
 	"picolab/hostctl/internal/inflate"
-	"picolab/hostctl/internal/newc"
 	"picolab/images/manifest"
 )
-
-// boot is etc/picolab/boot.json in the guest: what its agent must know before anybody can talk to it.
-type boot struct {
-	Token    string `json:"token"` // 32 hex digits; the agent answers nobody without it
-	Image    string `json:"image"` // what Hello reports
-	Hostname string `json:"hostname"`
-	Port     uint32 `json:"agent_port"` // vsock
-}
-
-// newToken returns 128 random bits in hex.
-func newToken() string {
-	var b [16]byte
-	rand.Read(b[:]) // never fails (crypto/rand)
-	return hex.EncodeToString(b[:])
-}
-
-// writeInitrd writes the image's segments, unpacked if asked, and a last one with b to path. Only the owner may read it:
-// it holds the token.
-func writeInitrd(path string, m *manifest.Manifest, unpack bool, b boot) error {
-	f, err := os.OpenFile(path+".new", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-	if err != nil {
-		return fmt.Errorf("write initrd: %w", err)
-	}
-	defer f.Close()
-	for _, segment := range m.Segments() {
-		if err := appendSegment(f, segment, unpack); err != nil {
-			return fmt.Errorf("write initrd: %w", err)
-		}
-	}
-	data, err := json.Marshal(b)
-	if err != nil {
-		return fmt.Errorf("encode boot.json: %w", err)
-	}
-	err = newc.Write(f, []newc.File{{Path: "etc/picolab/boot.json", Mode: 0o600, Data: append(data, '\n')}})
-	if err != nil {
-		return fmt.Errorf("write initrd: %w", err)
-	}
-	return os.Rename(path+".new", path) // a running QEMU keeps the file it has mapped
-}
-
-// appendSegment copies a segment and fills up to a multiple of four bytes: the kernel takes an uncompressed archive only
-// from there (init/initramfs.c, unpack_to_rootfs).
-func appendSegment(w io.Writer, path string, unpack bool) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	var n int64
-	if unpack {
-		n, err = inflate.Segment(w, f)
-	} else {
-		n, err = io.Copy(w, f)
-	}
-	if err != nil {
-		return err
-	}
-	_, err = w.Write(make([]byte, -n&3))
-	return err
-}
 
 // bootable returns the kernel file that QEMU is given. Under TCG it is unpacked here, once: the guest would spend a second
 // on it at every boot.

@@ -57,14 +57,10 @@ const (
 	rootArgument = "picolab.root="
 )
 
-// svmCPU is QEMU's default model with what its emulation has of AMD's virtualization, so that a host image under TCG gets
-// a /dev/kvm of its own: a guest inside it then runs at TCG's speed instead of TCG's squared.
-const svmCPU = "qemu64,+rdrand,+svm,+npt"
-
 // appliance adds what a host image needs to be a whole machine: its root file system as a disk, and virtualization.
 func appliance(c *qemu.Config, m *manifest.Manifest) {
 	if c.Accel == AccelTCG {
-		c.CPU = svmCPU
+		c.CPU = qemu.SVMCPU
 	}
 	for _, f := range m.Files {
 		if f.Role == roleRoot {

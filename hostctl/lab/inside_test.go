@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"picolab/guestagent/client"
+	"picolab/hostctl/internal/initrd"
 	"picolab/hostctl/internal/netdev"
 	"picolab/hostctl/internal/oops"
 	"picolab/hostctl/internal/place"
@@ -129,7 +130,7 @@ func checkHello(t *testing.T, v *VM) {
 	}
 	stranger := client.New(conn)
 	defer stranger.Close()
-	if _, err := stranger.Hello(t.Context(), newToken()); err == nil {
+	if _, err := stranger.Hello(t.Context(), initrd.NewToken()); err == nil {
 		t.Error("an agent took a wrong token")
 	}
 }

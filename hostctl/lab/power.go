@@ -11,6 +11,7 @@ import (
 
 	"picolab/guestagent/client"
 	"picolab/guestagent/wire"
+	"picolab/hostctl/internal/initrd"
 	"picolab/hostctl/internal/oops"
 	"picolab/hostctl/internal/qemu"
 	"picolab/images/manifest"
@@ -54,9 +55,9 @@ func (v *VM) startQEMU(ctx context.Context) (*run, error) {
 	if v.current() != nil {
 		return nil, fmt.Errorf("start guest %s: it runs already", v.spec.Name)
 	}
-	token := newToken()
-	b := boot{Token: token, Image: v.image.ID, Hostname: v.spec.Name, Port: agentPort}
-	if err := writeInitrd(v.initrd(), v.image, v.lab.spec.Accel == AccelTCG, b); err != nil {
+	token := initrd.NewToken()
+	b := initrd.Boot{Token: token, Image: v.image.ID, Hostname: v.spec.Name, Port: agentPort}
+	if err := initrd.Write(v.initrd(), v.image, v.lab.spec.Accel == AccelTCG, b); err != nil {
 		return nil, infra("prepare guest %s: %w", v.spec.Name, err)
 	}
 	log, err := os.OpenFile(filepath.Join(v.dir, "qmp.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)

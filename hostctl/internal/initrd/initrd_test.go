@@ -1,4 +1,4 @@
-package lab
+package initrd
 
 import (
 	"bytes"
@@ -16,7 +16,7 @@ import (
 func oddImage(t *testing.T) *manifest.Manifest {
 	t.Helper()
 	dir := t.TempDir()
-	m := testImage(t)
+	m := &manifest.Manifest{Name: "odd", Kind: manifest.KindGuest, Architecture: "amd64"}
 	for i, data := range []string{"one", "twoooo", "four"} {
 		name := fmt.Sprintf("%d.cpio", i)
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(data), 0o644); err != nil {
@@ -36,8 +36,8 @@ func oddImage(t *testing.T) *manifest.Manifest {
 
 func TestWriteInitrd(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "initrd")
-	want := boot{Token: newToken(), Image: "id", Hostname: "a", Port: 1024}
-	if err := writeInitrd(path, oddImage(t), false, want); err != nil {
+	want := Boot{Token: NewToken(), Image: "id", Hostname: "a", Port: 1024}
+	if err := Write(path, oddImage(t), false, want); err != nil {
 		t.Fatal(err)
 	}
 	data, err := os.ReadFile(path)
@@ -58,7 +58,7 @@ func TestWriteInitrd(t *testing.T) {
 	cmd := exec.Command(cpio, "-i", "--quiet", "--to-stdout", "etc/picolab/boot.json")
 	cmd.Stdin = bytes.NewReader(data[len(segments):])
 	out, err := cmd.Output()
-	var got boot
+	var got Boot
 	if err != nil || json.Unmarshal(out, &got) != nil || got != want {
 		t.Errorf("cpio: %v, %q, want %+v", err, out, want)
 	}
@@ -68,7 +68,7 @@ func TestWriteInitrdMissingSegment(t *testing.T) {
 	m := oddImage(t)
 	os.Remove(m.Segments()[1])
 	path := filepath.Join(t.TempDir(), "initrd")
-	if err := writeInitrd(path, m, false, boot{}); err == nil {
+	if err := Write(path, m, false, Boot{}); err == nil {
 		t.Error("a missing segment is no error")
 	}
 	if _, err := os.Stat(path); err == nil {
@@ -77,7 +77,7 @@ func TestWriteInitrdMissingSegment(t *testing.T) {
 }
 
 func TestTokens(t *testing.T) {
-	a, b := newToken(), newToken()
+	a, b := NewToken(), NewToken()
 	if a == b || len(a) != 32 {
 		t.Errorf("tokens %s and %s", a, b)
 	}
