@@ -21,6 +21,11 @@ func (l *linter) closure(context.Context) error {
 	if l.kernel == nil || l.kernel.Tree == nil {
 		return nil
 	}
+	all := slices.Concat(l.Recipe.Kernel.Load, l.Recipe.Kernel.Modules, l.kernel.Extra)
+	var err error
+	if l.modules, err = kmod.Closure(l.kernel.Tree, all); err == nil {
+		return nil
+	}
 	var good []string
 	for _, list := range []struct {
 		node  string
@@ -34,7 +39,6 @@ func (l *linter) closure(context.Context) error {
 			good = append(good, name)
 		}
 	}
-	var err error
 	l.modules, err = kmod.Closure(l.kernel.Tree, append(good, l.kernel.Extra...))
 	if err != nil {
 		return l.fault("module", "kernel.extra", err)

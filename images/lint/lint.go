@@ -21,6 +21,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"picolab/initramfs"
@@ -34,7 +35,6 @@ import (
 const (
 	Error   = "error"
 	Warning = "warning"
-	Note    = "note"
 )
 
 // Finding is one thing that is probably wrong.
@@ -45,6 +45,15 @@ type Finding struct {
 	Severity string `json:"severity"`
 	Rule     string `json:"rule"`
 	Message  string `json:"message"`
+}
+
+// String is the finding as compilers write theirs.
+func (f Finding) String() string {
+	at := f.File
+	if f.Line > 0 {
+		at = fmt.Sprintf("%s:%d:%d", f.File, f.Line, f.Column)
+	}
+	return fmt.Sprintf("%s: %s: %s [%s]", at, f.Severity, f.Message, f.Rule)
 }
 
 // Input is what is looked at.

@@ -36,7 +36,7 @@ const (
 )
 
 // verbs makes the commands below labimage, in the order of the help text.
-var verbs = []func(*Env) *cobra.Command{buildCommand, verifyCommand, lockCommand, recipesCommand, inspectCommand, diffCommand, diskCommand, flashCommand}
+var verbs = []func(*Env) *cobra.Command{buildCommand, verifyCommand, lockCommand, lintCommand, recipesCommand, inspectCommand, diffCommand, diskCommand, flashCommand}
 
 // usageError is a command line that makes no sense.
 type usageError struct{ error }
@@ -53,7 +53,7 @@ func Main(ctx context.Context, env Env) int {
 	code := exitCode(ctx, err)
 	var unfinished *flash.UnfinishedError
 	switch {
-	case errors.Is(err, errDiffer): // said already
+	case errors.Is(err, errDiffer), errors.Is(err, errFindings): // said already
 	case code == exitInterrupted && !errors.As(err, &unfinished):
 		fmt.Fprintln(env.Stderr, "labimage: interrupted; nothing is half-written")
 	case code == exitUsage && !errors.As(err, new(diffError)):
