@@ -69,7 +69,7 @@ func (b *builder) environ() []string {
 	if b.Offline {
 		env = append(env, "GOPROXY=off")
 	}
-	return env
+	return append(env, b.carried()...)
 }
 
 // compile makes the cache entry: the binary and the list of modules in it.

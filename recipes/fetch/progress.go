@@ -21,6 +21,7 @@ type Progress struct {
 	terminal bool
 
 	mu     sync.Mutex
+	action string
 	bar    *progressbar.ProgressBar
 	have   map[string]int64 // bytes per file: a download may start again
 	done   int64
@@ -51,15 +52,21 @@ func (p *Progress) Logf(format string, args ...any) {
 }
 
 func (p *Progress) start(items []Item) {
+	var total int64
+	for _, item := range items {
+		total += item.Size
+	}
+	p.Start("fetch", len(items), total)
+}
+
+// Start begins to tell of an action on files with total bytes together.
+func (p *Progress) Start(action string, files int, total int64) {
 	if p == nil {
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.have, p.done, p.total, p.files = map[string]int64{}, 0, 0, len(items)
-	for _, item := range items {
-		p.total += item.Size
-	}
+	p.action, p.have, p.done, p.total, p.files = action, map[string]int64{}, 0, total, files
 	p.began, p.printd, p.begun = time.Now(), time.Now(), 0
 	if p.terminal {
 		p.bar = progressbar.NewOptions64(p.total, progressbar.OptionSetWriter(p.out), progressbar.OptionShowBytes(true),
@@ -102,8 +109,14 @@ func (p *Progress) change(key string, n int64) {
 
 func (p *Progress) line(now time.Time) string {
 	rate := float64(max(0, p.done-p.begun)) / max(now.Sub(p.began).Seconds(), 0.001)
-	return fmt.Sprintf("fetch: %.1f of %.1f MB in %d files, %.1f MB/s", float64(p.done)/1e6, float64(p.total)/1e6, p.files, rate/1e6)
+	return fmt.Sprintf("%s: %.1f of %.1f MB in %d files, %.1f MB/s", p.action, float64(p.done)/1e6, float64(p.total)/1e6, p.files, rate/1e6)
 }
+
+// Grow tells of n more bytes.
+func (p *Progress) Grow(n int64) { p.grow("", n) }
+
+// Stop ends what Start began.
+func (p *Progress) Stop() { p.stop() }
 
 func (p *Progress) stop() {
 	if p == nil {
