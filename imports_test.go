@@ -58,10 +58,12 @@ var layers = []struct {
 	{"hostctl/internal/labs", upper},
 	{"hostctl/internal/runs", upper},
 	{"hostctl/internal/...", "hostctl/internal/... images/manifest"},
+	// launch is the second facade: the appliance's commands for single machines.
+	{"hostctl/launch", agent + "guestagent/transport hostctl/internal/... hostctl/vhostuser/vvsock images/manifest"},
 	{"hostctl", "hostctl/internal/cli hostctl/internal/sandbox"},
 
 	{"cmd/pkt-gen", "guestagent/... hostctl/vhostuser/..."}, // registers its port "vhost:"
-	{"cmd/...", "images hostctl guestagent/..."},
+	{"cmd/...", "images hostctl hostctl/launch guestagent/..."},
 }
 
 const (

@@ -1,0 +1,28 @@
+// Prep-taps makes the interfaces tap01, tap02 and br0 for machines that launch-qemu starts: see `prep-taps --help`.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+
+	"picolab/hostctl/launch"
+
+	"golang.org/x/sys/unix"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
+	err := launch.PrepTaps(ctx, launch.Stdio{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, os.Args[1:])
+	stop()
+	if err == nil {
+		return
+	}
+	fmt.Fprintln(os.Stderr, "prep-taps:", err)
+	if errors.Is(err, launch.ErrUsage) {
+		os.Exit(2)
+	}
+	os.Exit(1)
+}

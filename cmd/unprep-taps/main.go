@@ -1,0 +1,28 @@
+// Unprep-taps takes away what prep-taps made: see `unprep-taps --help`.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+
+	"picolab/hostctl/launch"
+
+	"golang.org/x/sys/unix"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
+	err := launch.UnprepTaps(ctx, launch.Stdio{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, os.Args[1:])
+	stop()
+	if err == nil {
+		return
+	}
+	fmt.Fprintln(os.Stderr, "unprep-taps:", err)
+	if errors.Is(err, launch.ErrUsage) {
+		os.Exit(2)
+	}
+	os.Exit(1)
+}

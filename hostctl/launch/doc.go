@@ -1,0 +1,17 @@
+// Package launch has the commands of the appliance that set up and start single virtual machines by hand: prep-taps,
+// unprep-taps and launch-qemu. What they do is what the netmap documents' scripts of these names do.
+package launch
+
+import (
+	"errors"
+	"io"
+)
+
+// ErrUsage is part of the error of a command line that is wrong.
+var ErrUsage = errors.New("see --help")
+
+// Stdio is what a command reads and writes.
+type Stdio struct {
+	In       io.Reader
+	Out, Err io.Writer
+}

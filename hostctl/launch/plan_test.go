@@ -1,0 +1,217 @@
+package launch
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"picolab/hostctl/internal/qemu"
+	"picolab/images/manifest"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+func TestUsage(t *testing.T) {
+	for args, want := range map[string]string{
+		"vmware":                    "qemu or kvm",
+		"--tap 01":                  "qemu or kvm",
+		"qemu --tap":                "flag needs an argument",
+		"qemu --tap x1":             "an index is a number",
+		"qemu --tap -1":             "an index is a number",
+		"qemu --tap 0001":           "an index is a number",
+		"qemu --nic e1000 --tap 01": "no back-end before it",
+		"qemu --tap 01 --nic e1000 --nic rtl8139": "has a card already",
+		"qemu --tap 01 --nic e1000,fast":          "is no property",
+		"qemu --tap 01 --nic e1000,vhost=on":      "vhost=on needs --tap and virtio-net-pci",
+		"qemu --netuser 01 --nic virtio,vhost=on": "vhost=on needs --tap",
+		"qemu --vhost-user 01 --nic e1000":        "only virtio-net-pci works",
+		"qemu --cpus 0":                           "not of 1 to 255",
+		"qemu --memory 16":                        "64 MiB at least",
+		"qemu --image":                            "flag needs an argument",
+		"qemu extra":                              "unexpected argument",
+		"qemu --frobnicate":                       "not defined",
+	} {
+		_, err := ParseOptions(strings.Fields(args))
+		if !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", args, err, want)
+		}
+	}
+	for _, args := range [][]string{nil, {"--help"}, {"-h"}, {"qemu", "--help"}} {
+		if o, err := ParseOptions(args); err != nil || !o.help {
+			t.Errorf("%q: %+v, %v", args, o, err)
+		}
+	}
+}
+
+func TestManual(t *testing.T) {
+	var out bytes.Buffer
+	if err := QEMU(t.Context(), Stdio{Out: &out}, nil); err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(out.String()) {
+		if len(line) > 81 || strings.Contains(line, "\t") {
+			t.Errorf("does not fit a terminal: %q", line)
+		}
+	}
+}
+
+// TestCommands pins the command lines.
+func TestCommands(t *testing.T) {
+	guest := &manifest.Manifest{Name: "guest", Kind: manifest.KindGuest, CommandLine: []string{"quiet", "panic=-1"}}
+	host := &manifest.Manifest{Name: "host", Kind: manifest.KindHost, CommandLine: []string{"quiet"}}
+	self := bootable{image: host, arguments: []string{"picolab.root=/dev/vda", "picolab.site=off"}, disks: []qemu.Disk{
+		{ID: "root", File: "/run/picolab/stick/picolab/root.squashfs", ReadOnly: true}, {ID: "stick", File: "/dev/sda", ReadOnly: true, Device: true}}}
+	for name, tc := range map[string]struct {
+		args  string
+		image bootable
+		vsock qemu.Vsock
+	}{
+		"plain":         {"qemu", bootable{image: guest}, qemu.Vsock{}},
+		"tap":           {"qemu --tap 01", bootable{image: guest}, qemu.Vsock{}},
+		"kvm-tap-vhost": {"kvm --tap 02 --nic virtio,vhost=on,mrg_rxbuf=off --cpus 4 --memory 1024", bootable{image: guest}, qemu.Vsock{}},
+		"netuser":       {"qemu --netuser 01 --nic rtl8139 --append loglevel=7 --shell=false", bootable{image: guest}, qemu.Vsock{}},
+		"vale":          {"kvm --vale 01", bootable{image: guest}, qemu.Vsock{}},
+		"vale-virtio":   {"kvm --vale 01 --nic virtio-net-pci", bootable{image: guest}, qemu.Vsock{}},
+		"vhost-user":    {"qemu --vhost-user 01 --vhost-user /run/ovs/p1", bootable{image: guest}, qemu.Vsock{}},
+		"two-cards":     {"qemu --tap 01 --nic e1000e --netuser 02", bootable{image: guest}, qemu.Vsock{}},
+		"wait":          {"qemu --netuser 01 --wait", bootable{image: guest}, qemu.Vsock{Kind: "kernel", CID: 70000}},
+		"self":          {"qemu --netuser 01 --image self", self, qemu.Vsock{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o, err := ParseOptions(strings.Fields(tc.args))
+			if err != nil {
+				t.Fatal(err)
+			}
+			args, err := qemu.Cmdline(plan(o, tc.image, tc.vsock, paths{kernel: "/images/vmlinuz", initrd: "/run/initrd", sockets: "/run/picolab"}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			golden(t, name, "launch-qemu "+tc.args+"\n"+strings.Join(args, "\n")+"\n")
+		})
+	}
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name+".golden")
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil || got != string(want) {
+		t.Errorf("%s differs (%v), -update rewrites it:\n%s", path, err, got)
+	}
+}
+
+// image makes a folder with an image of which only names matter.
+func image(t *testing.T, kind string, files ...manifest.File) string {
+	t.Helper()
+	dir := t.TempDir()
+	m := &manifest.Manifest{Name: kind, Kind: kind, Architecture: "amd64"}
+	for _, f := range files {
+		f.SHA256 = fmt.Sprintf("%064d", 0)
+		m.Files = append(m.Files, f)
+	}
+	if err := os.WriteFile(filepath.Join(dir, manifest.Name), m.Encode(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+var (
+	kernelFile  = manifest.File{Name: "vmlinuz", Role: manifest.RoleKernel}
+	segmentFile = manifest.File{Name: "base.cpio", Role: manifest.RoleSegment}
+	rootFile    = manifest.File{Name: "root.squashfs", Role: roleRoot}
+)
+
+// TestFind looks for images where an appliance has them.
+func TestFind(t *testing.T) {
+	guests := filepath.Dir(image(t, manifest.KindGuest, kernelFile, segmentFile))
+	if err := os.Rename(image(t, manifest.KindGuest, kernelFile, segmentFile), filepath.Join(guests, "guest")); err != nil {
+		t.Fatal(err)
+	}
+	host := image(t, manifest.KindHost, kernelFile, segmentFile, rootFile)
+	none := image(t, manifest.KindHost, rootFile)
+	w := world{images: []string{t.TempDir(), guests}, self: []string{"/nonexistent", host}, mounts: "/nonexistent", blocks: "/nonexistent"}
+	if b, err := w.find("guest"); err != nil || b.image.Kind != manifest.KindGuest || len(b.disks) != 0 {
+		t.Errorf("guest: %+v, %v", b, err)
+	}
+	for _, name := range []string{"self", host} {
+		b, err := w.find(name)
+		if err != nil || len(b.disks) != 1 || b.disks[0].File != host+"/root.squashfs" || !slices.Contains(b.arguments, "picolab.root=/dev/vda") {
+			t.Errorf("%s: %+v, %v", name, b, err)
+		}
+	}
+	if b, err := w.find("self"); err != nil || !slices.Contains(b.arguments, "picolab.run=off") || !slices.Contains(b.arguments, "picolab.site=off") {
+		t.Errorf("what the stick asks for would be done again inside: %q, %v", b.arguments, err)
+	}
+	if _, err := w.find(none); err == nil || !strings.Contains(err.Error(), "no kernel") {
+		t.Errorf("without a kernel: %v", err)
+	}
+	if _, err := (world{self: []string{"/nonexistent"}}).find("self"); err == nil || !strings.Contains(err.Error(), "booted appliance") {
+		t.Errorf("not in an appliance: %v", err)
+	}
+}
+
+// TestStickDevice finds the disk under the stick's mount.
+func TestStickDevice(t *testing.T) {
+	dir := t.TempDir()
+	mounts := filepath.Join(dir, "mountinfo")
+	blocks := filepath.Join(dir, "sys/class/block")
+	disk := filepath.Join(dir, "sys/devices/pci0/sdb")
+	for _, d := range []string{blocks, filepath.Join(disk, "sdb2")} {
+		if err := os.MkdirAll(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for link, to := range map[string]string{"sdb": disk, "sdb2": filepath.Join(disk, "sdb2")} {
+		if err := os.Symlink(to, filepath.Join(blocks, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(disk, "sdb2/partition"), []byte("2\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	w := world{mounts: mounts, blocks: blocks}
+	for line, want := range map[string]string{
+		"36 35 8:18 / /stick ro,nosuid shared:7 master:1 - vfat /dev/sdb2 ro,fmask=0022": "/dev/sdb",
+		"36 35 8:18 / /stick ro - vfat /dev/sdb2 ro":                                     "/dev/sdb",
+		"36 35 8:16 / /stick ro - vfat /dev/sdb ro":                                      "/dev/sdb",
+		"36 35 8:16 / /stick ro - vfat /dev/vdc ro":                                      "/dev/vdc",
+		"36 35 0:5 / /stick ro - tmpfs tmpfs ro":                                         "",
+		"36 35 8:18 / /stick/other ro - vfat /dev/sdb2 ro":                               "",
+		"rubbish": "",
+		"36 35 8:18 / /other ro - vfat /dev/sdz1 ro\n37 35 8:18 / /stick ro - vfat /dev/sdb2 ro": "/dev/sdb",
+	} {
+		if err := os.WriteFile(mounts, []byte(line+"\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if got := w.disk("/stick"); got != want {
+			t.Errorf("%q: %q, want %q", line, got, want)
+		}
+	}
+	if got := w.disk("/nothing"); got != "" {
+		t.Errorf("not mounted: %q", got)
+	}
+}
+
+func TestMACs(t *testing.T) {
+	seen := map[string]string{}
+	for _, backend := range []string{"tap", "vale", "netuser", "vhost-user"} {
+		for _, index := range []string{"01", "02", "03", "1", "10"} {
+			m := mac(Card{Backend: backend, Index: index})
+			if seen[m] != "" || !strings.HasPrefix(m, "52:54:00:") {
+				t.Errorf("%s %s has %s, as %s", backend, index, m, seen[m])
+			}
+			seen[m] = backend + index
+		}
+	}
+}
