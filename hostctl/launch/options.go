@@ -14,7 +14,7 @@ const manual = `usage: launch-qemu {qemu|kvm} [BACKEND INDEX [--nic MODEL]]... [
 Starts a virtual machine and prints the QEMU command that does it, ready to be
 pasted. The machine's console is this terminal: Ctrl-A X ends the machine,
 Ctrl-A C changes to QEMU's monitor and back, Ctrl-C goes to the machine (and
-ends it when this is no terminal). "qemu" emulates the processor, "kvm" does not.
+ends it when this is no terminal). "qemu" emulates the processor, "kvm" not.
 
 back-ends, each gives the machine a network card:
   --tap INDEX         the interface tapINDEX; prep-taps makes tap01 and tap02
