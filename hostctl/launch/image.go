@@ -77,20 +77,15 @@ func withRoot(m *manifest.Manifest) (bootable, error) {
 	if m.Kernel() == "" || len(m.Segments()) == 0 {
 		return b, fmt.Errorf("image %s has no kernel and segments to boot", m.Name)
 	}
-	for _, f := range m.Files {
-		if f.Role == roleRoot {
-			b.disks = append(b.disks, qemu.Disk{ID: "root", File: filepath.Join(m.Dir(), f.Name), ReadOnly: true})
-			b.arguments = append(b.arguments, "picolab.root=/dev/vda")
-		}
+	if root := m.RootFile(); root != "" {
+		b.disks = []qemu.Disk{{ID: "root", File: root, ReadOnly: true}}
+		b.arguments = []string{"picolab.root=/dev/vda"}
 	}
 	return b, nil
 }
 
-// roleRoot is the role of the root file system in a manifest.
-const roleRoot = "root"
-
-// running is the image that runs here. The machine also gets the stick itself, so that it can do the same again; it leaves
-// alone what the stick asks for at boot.
+// running is the image that runs here. The machine gets the stick itself, read-only, and finds its root on it as this one
+// did, so that it can do the same again; it leaves alone what the stick asks for at boot.
 func (w world) running() (bootable, error) {
 	var errs []error
 	for _, dir := range w.self {
@@ -103,10 +98,11 @@ func (w world) running() (bootable, error) {
 		if err != nil {
 			return b, err
 		}
-		b.arguments = append(b.arguments, "picolab.site=off", "picolab.run=off")
 		if dev := w.disk(filepath.Dir(dir)); dev != "" {
-			b.disks = append(b.disks, qemu.Disk{ID: "stick", File: dev, ReadOnly: true, Device: true})
+			b.disks = []qemu.Disk{{ID: "stick", File: dev, ReadOnly: true, Device: true}}
+			b.arguments = []string{"picolab.stick=" + m.ID[:16]}
 		}
+		b.arguments = append(b.arguments, "picolab.site=off", "picolab.run=off")
 		return b, nil
 	}
 	return bootable{}, fmt.Errorf("find the image that runs here (is this a booted appliance?): %w", errors.Join(errs...))

@@ -65,8 +65,9 @@ func TestManual(t *testing.T) {
 func TestCommands(t *testing.T) {
 	guest := &manifest.Manifest{Name: "guest", Kind: manifest.KindGuest, CommandLine: []string{"quiet", "panic=-1"}}
 	host := &manifest.Manifest{Name: "host", Kind: manifest.KindHost, CommandLine: []string{"quiet"}}
-	self := bootable{image: host, arguments: []string{"picolab.root=/dev/vda", "picolab.site=off"}, disks: []qemu.Disk{
-		{ID: "root", File: "/run/picolab/stick/picolab/root.squashfs", ReadOnly: true}, {ID: "stick", File: "/dev/sda", ReadOnly: true, Device: true}}}
+	self := bootable{image: host, arguments: []string{"picolab.stick=0123456789abcdef", "picolab.site=off"},
+		disks: []qemu.Disk{{ID: "stick", File: "/dev/sda", ReadOnly: true, Device: true}}}
+	other := bootable{image: host, arguments: []string{"picolab.root=/dev/vda"}, disks: []qemu.Disk{{ID: "root", File: "/images/host/root.squashfs", ReadOnly: true}}}
 	for name, tc := range map[string]struct {
 		args  string
 		image bootable
@@ -81,6 +82,7 @@ func TestCommands(t *testing.T) {
 		"vhost-user":    {"qemu --vhost-user 01 --vhost-user /run/ovs/p1", bootable{image: guest}, qemu.Vsock{}},
 		"two-cards":     {"qemu --tap 01 --nic e1000e --netuser 02", bootable{image: guest}, qemu.Vsock{}},
 		"wait":          {"qemu --netuser 01 --wait", bootable{image: guest}, qemu.Vsock{Kind: "kernel", CID: 70000}},
+		"host":          {"kvm --tap 02 --image /images/host", other, qemu.Vsock{}},
 		"self":          {"qemu --netuser 01 --image self", self, qemu.Vsock{}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -129,7 +131,7 @@ func image(t *testing.T, kind string, files ...manifest.File) string {
 var (
 	kernelFile  = manifest.File{Name: "vmlinuz", Role: manifest.RoleKernel}
 	segmentFile = manifest.File{Name: "base.cpio", Role: manifest.RoleSegment}
-	rootFile    = manifest.File{Name: "root.squashfs", Role: roleRoot}
+	rootFile    = manifest.File{Name: "root.squashfs", Role: manifest.RoleRoot}
 )
 
 // TestFind looks for images where an appliance has them.
@@ -197,6 +199,24 @@ func TestStickDevice(t *testing.T) {
 		if got := w.disk("/stick"); got != want {
 			t.Errorf("%q: %q, want %q", line, got, want)
 		}
+	}
+	// With the stick's device, the machine looks for its root where this one did.
+	stick := filepath.Join(dir, "stick")
+	if err := os.MkdirAll(stick, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(image(t, manifest.KindHost, kernelFile, segmentFile, rootFile), filepath.Join(stick, "picolab")); err != nil {
+		t.Fatal(err)
+	}
+	line := "36 35 8:18 / " + stick + " ro - vfat /dev/sdb2 ro\n"
+	if err := os.WriteFile(mounts, []byte(line), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	w.self = []string{filepath.Join(stick, "picolab")}
+	b, err := w.find("self")
+	if err != nil || len(b.disks) != 1 || b.disks[0] != (qemu.Disk{ID: "stick", File: "/dev/sdb", ReadOnly: true, Device: true}) ||
+		b.arguments[0] != "picolab.stick="+b.image.ID[:16] {
+		t.Errorf("%+v, %v", b, err)
 	}
 	if got := w.disk("/nothing"); got != "" {
 		t.Errorf("not mounted: %q", got)
