@@ -45,6 +45,7 @@ var layers = []struct {
 	{"guestagent/...", "guestagent guestagent/..."},
 
 	{"hostctl/report", ""},
+	{"hostctl/report/...", "hostctl/report hostctl/report/..."},
 	{"hostctl/vale", ""},
 	{"hostctl/vale/...", "hostctl/vale hostctl/vale/..."},
 	{"hostctl/vhostuser", "hostctl/vhostuser/..."},
@@ -87,7 +88,7 @@ var doors = map[string]string{
 	"github.com/diskfs/go-diskfs":       "images/disk",
 	"github.com/goccy/go-yaml":          "recipes hostctl/internal/cli guestagent/site",
 	"github.com/insomniacslk/dhcp":      "guestagent/dhcp",
-	"github.com/klauspost/compress":     "initramfs/cpio initramfs/internal/decompress images/assemble hostctl/internal/inflate",
+	"github.com/klauspost/compress":     "initramfs/cpio initramfs/internal/decompress images/assemble images/bundle hostctl/internal/inflate",
 	"github.com/mdlayher/vsock":         "guestagent/transport",
 	"github.com/mikelolasagasti/xz":     "initramfs/internal/decompress recipes/debian", // recipes may not import initramfs
 	"github.com/safchain/ethtool":       "guestagent/verbs",
@@ -101,6 +102,7 @@ var doors = map[string]string{
 	"github.com/vishvananda/netlink":    "guestagent/verbs hostctl/internal/netdev",
 	"go.uber.org/goleak":                "guestagent/internal/leak hostctl/internal/leak hostctl/vhostuser/internal/leak initramfs/internal/leak",
 	"golang.org/x/mod":                  "initramfs/bb recipes",
+	"golang.org/x/perf":                 "hostctl/report/compare",
 	"golang.org/x/net":                  "guestagent/load/capture guestagent/load/pcapfilter",
 	"golang.org/x/sync":                 "...",
 	"golang.org/x/sys":                  "...",
@@ -123,7 +125,7 @@ var callers = map[string]string{
 	// builder's runs of the go command, of itself, and of grub-mkimage. The peer of
 	// tests is run by tests.
 	"exec.Command":        "guestagent/internal/netns guestagent/load/testpmd hostctl/internal/proc initramfs/bb images/internal/cli",
-	"exec.CommandContext": "hostctl/internal/proc initramfs/bb images/disk images/internal/cli",
+	"exec.CommandContext": "hostctl/internal/proc initramfs/bb initramfs/squash images/disk images/internal/cli",
 	"os.StartProcess":     "",
 	"syscall.ForkExec":    "guestagent/internal/child",
 }

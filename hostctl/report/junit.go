@@ -55,7 +55,7 @@ type (
 // instances without a result are errors, unless the run was interrupted.
 func JUnit(o *Outcome) ([]byte, error) {
 	doc := junitSuites{Name: "picolab", Time: seconds(o.Seconds)}
-	for _, r := range withMissing(o) {
+	for _, r := range WithMissing(o) {
 		doc.add(r)
 	}
 	for i := range doc.Suites {
@@ -73,9 +73,9 @@ func JUnit(o *Outcome) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// withMissing returns the results and a stand-in for each planned instance that
+// WithMissing returns the results and a stand-in for each planned instance that
 // has none.
-func withMissing(o *Outcome) []Result {
+func WithMissing(o *Outcome) []Result {
 	all := append([]Result(nil), o.Results...)
 	verdict, reason := Error, "no result: the run ended before this instance did"
 	if o.Interrupted {

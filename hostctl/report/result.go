@@ -41,7 +41,9 @@ type Result struct {
 	Profile  string    `json:"profile"`
 	Boot     float64   `json:"boot_seconds"` // seconds of Seconds spent booting a lab for this instance
 	Started  time.Time `json:"started"`
-	Notes    []string  `json:"notes,omitempty"` // what a case said on its way
+	Notes    []string  `json:"notes,omitempty"`   // what a case said on its way
+	Steps    []Step    `json:"steps,omitempty"`   // what it did, in order
+	Figures  []Figure  `json:"figures,omitempty"` // what it measured
 }
 
 // Validate reports what is wrong with a result that is to be written.
@@ -55,6 +57,11 @@ func (r *Result) Validate() error {
 		return fmt.Errorf("check result %s: %s without a reason", r.Instance, r.Result)
 	case r.Seconds < 0:
 		return fmt.Errorf("check result %s: negative duration", r.Instance)
+	}
+	for i := range r.Figures {
+		if err := r.Figures[i].validate(); err != nil {
+			return fmt.Errorf("check result %s: %w", r.Instance, err)
+		}
 	}
 	return nil
 }

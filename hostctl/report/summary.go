@@ -58,7 +58,7 @@ func Colored(v Verdict, text string, color bool) string {
 
 // reasons lists what is not a PASS, the worst first.
 func (p *printer) reasons(o *Outcome) {
-	rest := slices.Clone(withMissing(o))
+	rest := slices.Clone(WithMissing(o))
 	rest = slices.DeleteFunc(rest, func(r Result) bool { return r.Result == Pass })
 	slices.SortStableFunc(rest, func(a, b Result) int { return cmp.Compare(b.Result.rank(), a.Result.rank()) })
 	var skips []Result
