@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"runtime/debug"
@@ -16,6 +17,7 @@ import (
 	"picolab/guestagent"
 	"picolab/guestagent/internal/child"
 	"picolab/guestagent/module"
+	"picolab/guestagent/site"
 	"picolab/guestagent/transport"
 	"picolab/guestagent/verbs"
 	"picolab/guestagent/wire"
@@ -34,6 +36,8 @@ type guest struct {
 	children *child.Reaper
 	plug     *coldPlug
 	cgroups  func() string // mounted when first asked for: it takes a while that nobody should wait for at boot
+	site     *site.Site    // of an appliance, else nil
+	rescue   bool          // an appliance without its root
 }
 
 // Main is PID 1. It does not return unless ctx ends, which nothing but a test brings about.
@@ -42,9 +46,13 @@ func Main(ctx context.Context, started time.Time) {
 	g.prepare()
 	var work sync.WaitGroup
 	defer work.Wait()
-	for name, f := range map[string]func(context.Context){
+	tasks := map[string]func(context.Context){
 		"network": g.network, "cold plug": g.plug.run, "hot plug": g.plug.watch, "shell": g.shell,
-	} {
+	}
+	if g.site != nil {
+		tasks["site"], tasks["consoles"], tasks["signals"] = g.work, g.consoles, g.signals
+	}
+	for name, f := range tasks {
 		work.Go(func() { safely(name, func() { f(ctx) }) })
 	}
 	g.serve(ctx)
@@ -57,13 +65,20 @@ func (g *guest) prepare() {
 	check("mount", mountAll("/"))
 	os.Setenv("PATH", "/bbin:/bin:/sbin:/usr/bin:/usr/sbin")
 	os.Setenv("HOME", "/root")
-	conf, err := readConfig("/")
-	check("read configuration", err)
-	g.conf = conf
-	check("host name", setHostname(conf.Hostname))
+	var err error
 	g.modules, err = module.Open("/", release())
 	check("modules", err)
-	g.plug = newColdPlug(g.modules, conf.Modules)
+	state, entered := g.enter()
+	conf, err := readConfig("/")
+	if !entered || !errors.Is(err, fs.ErrNotExist) { // an appliance that nobody calls is the usual case
+		check("read configuration", err)
+	}
+	g.conf = conf
+	if entered {
+		g.openSite(state)
+	}
+	check("host name", setHostname(g.conf.Hostname))
+	g.plug = newColdPlug(g.modules, g.conf.Modules)
 	check("load modules", g.plug.first())
 	g.children.Run()
 }
@@ -71,7 +86,9 @@ func (g *guest) prepare() {
 // serve answers calls for ever; without a token nobody could call, and it says so once.
 func (g *guest) serve(ctx context.Context) {
 	if g.conf.Token == "" {
-		logf("%v: nobody can call this agent", errNoToken)
+		if g.site == nil {
+			logf("%v: nobody can call this agent", errNoToken)
+		}
 		<-ctx.Done()
 		return
 	}

@@ -39,12 +39,21 @@ func mountAll(root string) error {
 			errs = append(errs, err)
 			continue
 		}
+		if mounted(target) { // it came along from another root
+			continue
+		}
 		err := unix.Mount(m.source, target, m.fstype, m.flags, m.data)
 		if err != nil && !errors.Is(err, unix.EBUSY) { // the kernel may have mounted /dev
 			errs = append(errs, fmt.Errorf("%s: %w", target, err))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// mounted says whether a folder is on another file system than the one above it.
+func mounted(dir string) bool {
+	var of, above unix.Stat_t
+	return unix.Stat(dir, &of) == nil && unix.Stat(filepath.Dir(dir), &above) == nil && of.Dev != above.Dev
 }
 
 // mountCgroups makes it possible to bound commands: a fork bomb gets so many tasks and a share of the CPU, the agent the

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// shell keeps a shell on the console when picolab.shell=1 asks for it.
+// shell keeps a shell on the console when picolab.shell=1 asks for it, or an appliance has not found its root.
 func (g *guest) shell(ctx context.Context) {
-	if g.conf.Cmdline["shell"] != "1" {
+	if g.conf.Cmdline["shell"] != "1" && !g.rescue {
 		return
 	}
 	<-g.plug.done // so that the prompt comes after the boot messages
