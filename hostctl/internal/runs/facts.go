@@ -40,6 +40,27 @@ func self() string {
 	return info.Main.Version
 }
 
+// applianceFile is where an appliance says which image it was started from.
+const applianceFile = "/run/picolab/image"
+
+// applianceImage is the id of that image, with "+dirty." and a digest when its stick has a site folder; "" elsewhere.
+func applianceImage(file string) string {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(b))
+}
+
+// dirt is what the site folder adds to the ids of the images that run in its appliance: results that differ from others
+// because of a file on a stick must not look the same.
+func dirt(appliance string) string {
+	if _, added, dirty := strings.Cut(appliance, "+"); dirty {
+		return "+" + added
+	}
+	return ""
+}
+
 // kernel is uname -r.
 func kernel() string {
 	var u unix.Utsname

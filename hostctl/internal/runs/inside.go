@@ -42,6 +42,8 @@ type job struct {
 	Planned  []string          `json:"planned,omitempty"`  // of the whole run, of which this may be a part
 	Excluded []report.Excluded `json:"excluded,omitempty"` // of the whole run
 
+	Appliance string `json:"appliance,omitempty"` // the image that the host was started from
+
 	cases func() (*catalogue.Set, error)
 }
 
@@ -140,6 +142,9 @@ func (j job) describe(ctx context.Context, plan catalogue.Plan, facts []report.F
 		return report.Run{}, err
 	}
 	versions := versions(ctx, guest)
+	if j.Appliance != "" {
+		versions["host image"] = j.Appliance
+	}
 	nesting, _ := probe.NestingLevel()
 	host := report.Host{Name: j.HostName, Kind: j.Kind, Kernel: kernel(), Accel: lab.AccelTCG, QEMU: versions["qemu"], Nesting: max(nesting, j.Nesting)}
 	for _, f := range facts {
@@ -148,7 +153,7 @@ func (j job) describe(ctx context.Context, plan catalogue.Plan, facts []report.F
 		}
 	}
 	return report.Run{Format: 1, Started: time.Now().UTC(), Profile: string(j.Profile), Command: j.Command, Host: host,
-		Image: guest.ID, Versions: versions, Facts: append(facts, machine()...), Catalogue: set.Digest(),
+		Image: guest.ID + dirt(j.Appliance), Versions: versions, Facts: append(facts, machine()...), Catalogue: set.Digest(),
 		Planned: plan.IDs(), Excluded: plan.Excluded}, nil
 }
 

@@ -190,6 +190,9 @@ func (j job) enter(ctx context.Context, p place.Place, dir string, stdout, stder
 
 // enterAs gives the job to an entry of a sandbox, which writes to dir.
 func (j job) enterAs(ctx context.Context, entry string, p place.Place, dir string, stdout, stderr io.Writer) error {
+	if entry != vmEntry { // the inside of a VM is asked there
+		j.Appliance = applianceImage(applianceFile)
+	}
 	spec, err := p.Sandbox(entry, j, sandbox.Bind{Source: dir, Target: place.InsideOut})
 	if err != nil {
 		return err
