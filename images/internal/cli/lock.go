@@ -47,7 +47,8 @@ The archive is --mirror, $PICOLAB_MIRROR, the recipe's mirror or the first Debia
 		Example: `  labimage lock ./my-guest.yaml
   labimage lock guest -o guest.lock --update linux-image-amd64
   labimage lock host --diff`,
-		Args: cobra.MinimumNArgs(1),
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: completeRecipes(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.recipe, o.names = args[0], args[1:]
 			return o.run(cmd.Context(), e)
@@ -61,6 +62,7 @@ The archive is --mirror, $PICOLAB_MIRROR, the recipe's mirror or the first Debia
 	flags.StringVar(&o.cache, "cache", "", "`directory` of the store of downloads")
 	flags.BoolVar(&o.check, "check", false, "only check that the lock is intact and matches the recipe; no network")
 	flags.BoolVar(&o.diff, "diff", false, "print what would change and write nothing")
+	cmd.AddCommand(exportCommand(e), importCommand(e))
 	return cmd
 }
 

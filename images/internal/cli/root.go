@@ -113,7 +113,9 @@ busybox of Go commands. The same recipe and lock give the same bytes everywhere;
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	for _, verb := range verbs {
 		cmd := verb(e)
-		cmd.Args = usageArgs(cmd.Args)
+		for _, c := range append(cmd.Commands(), cmd) {
+			c.Args = usageArgs(c.Args)
+		}
 		root.AddCommand(cmd)
 	}
 	return root
