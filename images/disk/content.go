@@ -37,7 +37,7 @@ func espFiles(m *manifest.Manifest, l *loaders) []file {
 		content(Folder+"/"+manifest.Name, m.Encode()),
 	}
 	for _, f := range m.Files {
-		if f.Role == manifest.RoleKernel || f.Role == manifest.RoleSegment {
+		if f.Role == manifest.RoleKernel || f.Role == manifest.RoleSegment || f.Role == manifest.RoleRoot {
 			files = append(files, file{path: onDisk(f.Name), size: f.Size, source: filepath.Join(m.Dir(), f.Name), sum: f.SHA256})
 		}
 	}
@@ -51,7 +51,10 @@ func content(path string, data []byte) file {
 func onDisk(name string) string { return Folder + "/" + name }
 
 // idFile is the path by which GRUB finds the disk it is on among others: it is named after the image.
-func idFile(m *manifest.Manifest) string { return Folder + "/" + m.ID[:16] + ".id" }
+func idFile(m *manifest.Manifest) string { return Folder + "/" + shortID(m) + ".id" }
+
+// shortID is what the volume is told from others by, to GRUB and to an appliance that looks for its root file system.
+func shortID(m *manifest.Manifest) string { return m.ID[:16] }
 
 func total(files []file) (n int64) {
 	for _, f := range files {

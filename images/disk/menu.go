@@ -31,12 +31,18 @@ func menu(m *manifest.Manifest) []byte {
 	return []byte(b.String())
 }
 
+// stickArgument is the kernel argument that names the volume with an appliance's root file system.
+const stickArgument = "picolab.stick="
+
 func entry(b *strings.Builder, m *manifest.Manifest, c manifest.Choice) {
 	fmt.Fprintf(b, "\nmenuentry %s {\n\tlinux %s", quote(c.Title), onDisk(filepath.Base(m.Kernel())))
 	for _, list := range [][]string{m.CommandLine, c.CommandLine} {
 		for _, arg := range list {
 			b.WriteString(" " + quote(arg))
 		}
+	}
+	if m.RootFile() != "" {
+		b.WriteString(" " + stickArgument + shortID(m))
 	}
 	b.WriteString("\n\tinitrd")
 	for _, s := range m.Segments() {
