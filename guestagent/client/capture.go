@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"time"
 
 	"picolab/guestagent/wire"
 )
@@ -12,21 +13,23 @@ import (
 type CaptureOptions struct {
 	Link    string
 	Snaplen int       // 0 = whole frames
-	Filter  string    // see package verbs: "", "icmp", "arp", "udp port 69", "ether multicast", "host 10.0.0.1", joined by " and "
+	Filter  string    // tcpdump's language, as package load/pcapfilter has it: "", "icmp", "udp port 69 and not host 10.0.0.1"
 	Path    string    // write pcapng to this file of the endpoint
 	Writer  io.Writer // and/or here
 	Promisc bool
 	Packets int64 // stop after so many; 0 = no limit
 	Bytes   int64
+
+	Every      time.Duration      // between calls of OnProgress; 0 = none
+	OnProgress func(CaptureStats) // is told the counts so far, Dropped not among them
 }
 
 // CaptureStats counts packets.
 type CaptureStats struct {
-	Packets  int64 // written
-	Filtered int64 // seen and not wanted
-	Dropped  int64 // by the kernel for want of room
-	Bytes    int64 // on the wire, of those written
-	Largest  int64 // frame, in bytes
+	Packets int64 // written
+	Dropped int64 // by the kernel for want of room
+	Bytes   int64 // on the wire, of those written
+	Largest int64 // frame, in bytes
 }
 
 // Capture is a running capture.
@@ -40,7 +43,7 @@ type Capture struct {
 // Capture starts capturing; frames sent after it returned are seen. Stop must follow. Cancelling ctx ends it too.
 func (c *Client) Capture(ctx context.Context, o CaptureOptions) (*Capture, error) {
 	start := &wire.CaptureStart{Link: o.Link, Snaplen: int32(o.Snaplen), Filter: o.Filter, Path: o.Path,
-		Stream: o.Writer != nil, Promisc: o.Promisc, LimitPackets: o.Packets, LimitBytes: o.Bytes}
+		Stream: o.Writer != nil, Promisc: o.Promisc, LimitPackets: o.Packets, LimitBytes: o.Bytes, ProgressMs: o.Every.Milliseconds()}
 	s, err := open[wire.CaptureInput, wire.CaptureOutput](ctx, c, c.agent.Capture, &wire.CaptureInput{Kind: &wire.CaptureInput_Start{Start: start}})
 	if err != nil {
 		return nil, err
@@ -50,11 +53,11 @@ func (c *Client) Capture(ctx context.Context, o CaptureOptions) (*Capture, error
 		return nil, err
 	}
 	p := &Capture{s: s, done: make(chan struct{})}
-	go p.receive(o.Writer)
+	go p.receive(o)
 	return p, nil
 }
 
-func (p *Capture) receive(w io.Writer) {
+func (p *Capture) receive(o CaptureOptions) {
 	defer close(p.done)
 	defer p.s.done()
 	for {
@@ -67,7 +70,10 @@ func (p *Capture) receive(w io.Writer) {
 			p.st = st
 			return
 		}
-		if err := p.data(w, m.GetData()); err != nil {
+		if st := m.GetProgress(); st != nil && o.OnProgress != nil {
+			o.OnProgress(captureStats(st))
+		}
+		if err := p.data(o.Writer, m.GetData()); err != nil {
 			p.err = err
 			return
 		}
@@ -75,7 +81,8 @@ func (p *Capture) receive(w io.Writer) {
 }
 
 func (p *Capture) data(w io.Writer, b []byte) error {
-	if _, err := w.Write(b); err != nil {
+	if len(b) == 0 { // progress
+	} else if _, err := w.Write(b); err != nil {
 		return wire.Errorf(wire.Code_INTERNAL, "write capture: %w", err)
 	}
 	return p.s.consumed(func(a *wire.Ack) *wire.CaptureInput { return &wire.CaptureInput{Kind: &wire.CaptureInput_Ack{Ack: a}} })
@@ -95,10 +102,13 @@ func (p *Capture) Wait(ctx context.Context) (CaptureStats, error) {
 		p.s.cancel()
 		return CaptureStats{}, wire.Classify(ctx.Err())
 	}
-	st := CaptureStats{Packets: p.st.GetPackets(), Filtered: p.st.GetFiltered(), Dropped: p.st.GetDropped(),
-		Bytes: p.st.GetBytes(), Largest: p.st.GetLargest()}
+	st := captureStats(p.st)
 	if e := p.st.GetError(); e != "" {
 		return st, errors.Join(p.err, wire.Errorf(wire.Code_GUEST, "capture: %s", e))
 	}
 	return st, p.err
+}
+
+func captureStats(s *wire.CaptureStats) CaptureStats {
+	return CaptureStats{Packets: s.GetPackets(), Dropped: s.GetDropped(), Bytes: s.GetBytes(), Largest: s.GetLargest()}
 }

@@ -53,18 +53,22 @@ type SinkOptions struct {
 	Idle    time.Duration // without data this long is the end; 0 = 10 s
 	Timeout time.Duration // for the first byte; 0 = 60 s
 	Path    string        // also store the content there
+
+	Every      time.Duration  // between calls of OnProgress, from Wait; 0 = none
+	OnProgress func(Transfer) // is told the bytes and datagrams so far
 }
 
 // Sink is a listening receiver on the endpoint.
 type Sink struct {
 	Addr netip.AddrPort // what it is bound to; the address is unspecified unless SinkOptions.Address was given
 	s    *stream[wire.SinkInput, wire.SinkOutput]
+	tell func(Transfer)
 }
 
 // Sink starts a receiver; it listens when Sink returns. Wait or Close must follow. Cancelling ctx ends it.
 func (c *Client) Sink(ctx context.Context, o SinkOptions) (*Sink, error) {
 	start := &wire.SinkStart{Network: o.Network, Port: uint32(o.Port), IdleMs: o.Idle.Milliseconds(),
-		TimeoutMs: o.Timeout.Milliseconds(), Path: o.Path}
+		TimeoutMs: o.Timeout.Milliseconds(), Path: o.Path, ProgressMs: o.Every.Milliseconds()}
 	if o.Address.IsValid() {
 		start.Address = o.Address.String()
 	}
@@ -82,7 +86,7 @@ func (c *Client) Sink(ctx context.Context, o SinkOptions) (*Sink, error) {
 		s.done()
 		return nil, wire.Errorf(wire.Code_INTERNAL, "sink address: %w", err)
 	}
-	return &Sink{Addr: addr, s: s}, nil
+	return &Sink{Addr: addr, s: s, tell: o.OnProgress}, nil
 }
 
 // Wait returns the account when the transfer has ended, or what there is of it when ctx ends.
@@ -90,7 +94,8 @@ func (k *Sink) Wait(ctx context.Context) (Transfer, error) {
 	defer k.s.done()
 	stop := context.AfterFunc(ctx, k.stop)
 	defer stop()
-	m, err := k.s.recv()
+	m, err := lastOf(k.s, k.tell, (*wire.SinkOutput).GetProgress,
+		func(a *wire.Ack) *wire.SinkInput { return &wire.SinkInput{Kind: &wire.SinkInput_Ack{Ack: a}} })
 	if err != nil {
 		return Transfer{}, err
 	}
@@ -99,6 +104,24 @@ func (k *Sink) Wait(ctx context.Context) (Transfer, error) {
 		return t, wire.Classify(ctx.Err())
 	}
 	return t, nil
+}
+
+// lastOf tells progress until another message comes.
+func lastOf[I, O any](s *stream[I, O], tell func(Transfer), progress func(*O) *wire.Transfer, ack func(*wire.Ack) *I) (*O, error) {
+	for {
+		m, err := s.recv()
+		if err != nil {
+			return nil, err
+		}
+		p := progress(m)
+		if p == nil {
+			return m, nil
+		}
+		if tell != nil {
+			tell(transfer(p))
+		}
+		_ = s.consumed(ack) // a stream that takes no more shows in recv
+	}
 }
 
 // Stop ends the sink early and returns what came so far.
@@ -123,18 +146,23 @@ type SourceOptions struct {
 	Path     string        // send this file of the endpoint instead
 	Link     string        // bind to this link
 	Timeout  time.Duration // to connect, and without progress; 0 = 60 s
+
+	Every      time.Duration  // between calls of OnProgress; 0 = none
+	OnProgress func(Transfer) // is told the bytes and datagrams so far
 }
 
 // Source sends and returns the sender's account.
 func (c *Client) Source(ctx context.Context, o SourceOptions) (Transfer, error) {
 	start := &wire.SourceStart{Network: o.Network, Target: o.Target.String(), Bytes: o.Bytes, Seed: o.Seed,
-		Datagram: int32(o.Datagram), Rate: o.Rate, Path: o.Path, Link: o.Link, TimeoutMs: o.Timeout.Milliseconds()}
+		Datagram: int32(o.Datagram), Rate: o.Rate, Path: o.Path, Link: o.Link, TimeoutMs: o.Timeout.Milliseconds(),
+		ProgressMs: o.Every.Milliseconds()}
 	s, err := open[wire.SourceInput, wire.SourceOutput](ctx, c, c.agent.Source, &wire.SourceInput{Kind: &wire.SourceInput_Start{Start: start}})
 	if err != nil {
 		return Transfer{}, err
 	}
 	defer s.done()
-	m, err := s.recv()
+	m, err := lastOf(s, o.OnProgress, (*wire.SourceOutput).GetProgress,
+		func(a *wire.Ack) *wire.SourceInput { return &wire.SourceInput{Kind: &wire.SourceInput_Ack{Ack: a}} })
 	if err != nil {
 		return Transfer{}, err
 	}

@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"os"
+	"sync"
 
 	"picolab/guestagent/load/capture"
+	"picolab/guestagent/load/pcapfilter"
 	"picolab/guestagent/load/pcapng"
 	"picolab/guestagent/wire"
 )
@@ -23,7 +25,7 @@ func (v *Verbs) Capture(ctx context.Context, ss wire.Agent_CaptureServer) error 
 	}
 	c, err := capture.Open(capture.Options{Link: start.Link, Snaplen: int(start.Snaplen), Filter: start.Filter,
 		Promisc: start.Promisc, Packets: start.LimitPackets, Bytes: start.LimitBytes})
-	if errors.Is(err, capture.ErrFilter) {
+	if errors.Is(err, pcapfilter.ErrSyntax) {
 		return wire.Errorf(wire.Code_INVALID, "%w", err)
 	}
 	if err != nil {
@@ -50,7 +52,11 @@ func (v *Verbs) Capture(ctx context.Context, ss wire.Agent_CaptureServer) error 
 		}
 		return unexpected("capture")
 	})
+	stopTelling := tell(start.ProgressMs, out.credit, func() error {
+		return out.send(&wire.CaptureOutput{Kind: &wire.CaptureOutput_Progress{Progress: captureStats(c.Stats(), nil)}})
+	})
 	st, err := c.Run(ctx, out)
+	stopTelling()
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -58,7 +64,7 @@ func (v *Verbs) Capture(ctx context.Context, ss wire.Agent_CaptureServer) error 
 }
 
 func captureStats(st capture.Stats, err error) *wire.CaptureStats {
-	w := &wire.CaptureStats{Packets: st.Packets, Filtered: st.Filtered, Dropped: st.Dropped, Bytes: st.Bytes, Largest: st.Largest}
+	w := &wire.CaptureStats{Packets: st.Packets, Dropped: st.Dropped, Bytes: st.Bytes, Largest: st.Largest}
 	if err != nil {
 		w.Error = err.Error()
 	}
@@ -68,6 +74,7 @@ func captureStats(st capture.Stats, err error) *wire.CaptureStats {
 // captureSink writes pcapng to a file and to the client.
 type captureSink struct {
 	ctx    context.Context
+	mu     sync.Mutex // of ss
 	ss     wire.Agent_CaptureServer
 	stream bool
 	credit *wire.Credit
@@ -94,6 +101,12 @@ func (s *captureSink) open(start *wire.CaptureStart) error {
 	return err
 }
 
+func (s *captureSink) send(m *wire.CaptureOutput) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ss.Send(m)
+}
+
 // Write implements capture.Sink.
 func (s *captureSink) Write(p pcapng.Packet) error { return s.w.Write(p) }
 
@@ -102,7 +115,7 @@ func (s *captureSink) Flush() error { return s.buf.Flush() }
 
 // finish writes what ends the file.
 func (s *captureSink) finish(st capture.Stats) error {
-	err := errors.Join(s.w.Close(uint64(st.Packets+st.Filtered), uint64(st.Dropped)), s.buf.Flush())
+	err := errors.Join(s.w.Close(uint64(st.Packets+st.Dropped), uint64(st.Dropped)), s.buf.Flush())
 	if s.file != nil {
 		err = errors.Join(err, s.file.Close())
 		s.file = nil
@@ -134,7 +147,7 @@ func (c chunks) Write(b []byte) (int, error) {
 		if err := s.credit.Take(s.ctx); err != nil {
 			return 0, err
 		}
-		if err := s.ss.Send(&wire.CaptureOutput{Kind: &wire.CaptureOutput_Data{Data: rest[:n]}}); err != nil {
+		if err := s.send(&wire.CaptureOutput{Kind: &wire.CaptureOutput_Data{Data: rest[:n]}}); err != nil {
 			return 0, err
 		}
 		rest = rest[n:]

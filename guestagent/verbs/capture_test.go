@@ -4,18 +4,22 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"picolab/guestagent/client"
-	"picolab/guestagent/load/capture"
 	"picolab/guestagent/load/pcapng"
 	"picolab/guestagent/wire"
+
+	"golang.org/x/sys/unix"
 )
 
 // foreign runs a program that judges our files.
@@ -102,14 +106,47 @@ func TestCaptureSnaplenAndLimit(t *testing.T) {
 	}
 }
 
-// TestCaptureFilters compares our filters with tcpdump's on the same mixed traffic.
+// TestCaptureFilters records the same mixed traffic once whole and once for each filter: tcpdump must take as many frames
+// of the whole.
 func TestCaptureFilters(t *testing.T) {
 	p := newPair(t)
 	ctx := t.Context()
-	file := filepath.Join(t.TempDir(), "all.pcapng")
-	c, err := p.a.Capture(ctx, client.CaptureOptions{Link: p.aLink, Path: file})
+	for c, link := range map[*client.Client]string{p.a: p.aLink, p.b: p.bLink} { // IPv6 speaks without being asked
+		must(t, c.Sysctl(ctx, "net/ipv6/conf/"+link+"/disable_ipv6", "1"))
+	}
+	va, err := p.a.Link(ctx, p.aLink)
 	must(t, err)
-	_, err = p.a.PingHost(ctx, client.PingOptions{Target: p.bIP, Size: 3000, Count: 2, Interval: time.Millisecond})
+	captures := map[string]*client.Capture{}
+	for _, expr := range []string{
+		"arp", "ip", "ip6", "icmp", "tcp", "udp", "port 5334", "udp port 5334", "tcp dst port 5334", "src port 5334",
+		"host 10.9.0.2", "src host 10.9.0.1", "dst host 10.9.0.1", "host 10.9.0.50", "ether multicast", "ether broadcast",
+		"ether host " + va.Mac, "ether src " + va.Mac, "greater 1000", "less 100", "not arp and not tcp",
+		"udp and greater 500 and not src host 10.9.0.2", "tcp[tcpflags] & tcp-syn != 0", "net 10.9.0.0/30 and (icmp or arp)",
+	} {
+		captures[expr], err = p.a.Capture(ctx, client.CaptureOptions{Link: p.aLink, Filter: expr})
+		must(t, err)
+	}
+	file := filepath.Join(t.TempDir(), "all.pcapng")
+	all, err := p.a.Capture(ctx, client.CaptureOptions{Link: p.aLink, Path: file})
+	must(t, err)
+	mixedTraffic(t, p)
+	_, err = all.Stop(ctx)
+	must(t, err)
+	for expr, c := range captures {
+		st, err := c.Stop(ctx)
+		must(t, err)
+		theirs := lineCount(foreign(t, "tcpdump", append([]string{"-n", "-q", "-r", file}, strings.Fields(expr)...)...))
+		if st.Packets != int64(theirs) || st.Dropped != 0 {
+			t.Errorf("%q: %+v, tcpdump takes %d", expr, st, theirs)
+		}
+	}
+}
+
+// mixedTraffic is ICMP in fragments, ARP, TCP and UDP.
+func mixedTraffic(t *testing.T, p *pair) {
+	t.Helper()
+	ctx := t.Context()
+	_, err := p.a.PingHost(ctx, client.PingOptions{Target: p.bIP, Size: 3000, Count: 2, Interval: time.Millisecond})
 	must(t, err)
 	_, err = p.b.PingHost(ctx, client.PingOptions{Target: netip.MustParseAddr("10.9.0.50"), Count: 1, Timeout: 50 * time.Millisecond}) // ARP
 	must(t, err)
@@ -121,45 +158,79 @@ func TestCaptureFilters(t *testing.T) {
 		_, err = sink.Wait(ctx)
 		must(t, err)
 	}
-	_, err = c.Stop(ctx)
-	must(t, err)
-	va, err := p.a.Link(ctx, p.aLink)
-	must(t, err)
-	frames := readFrames(t, file)
-	for _, expr := range []string{
-		"", "arp", "ip", "ip6", "icmp", "tcp", "udp", "vlan", "port 5334", "udp port 5334", "tcp dst port 5334", "src port 5334",
-		"host 10.9.0.2", "src host 10.9.0.1", "dst host 10.9.0.1", "host 10.9.0.50", "ether multicast", "ether broadcast",
-		"ether host " + va.Mac, "ether src " + va.Mac, "greater 1000", "less 100", "not arp and not tcp",
-		"udp and greater 500 and not src host 10.9.0.2",
-	} {
-		f, err := capture.Parse(expr)
+}
+
+// TestCaptureTags filters by tags, which the kernel keeps beside the frames, and writes them back into the file.
+func TestCaptureTags(t *testing.T) {
+	p := newPair(t)
+	ctx := t.Context()
+	warm(t, p)
+	captures := map[string]*client.Capture{}
+	file := filepath.Join(t.TempDir(), "tagged.pcapng")
+	want := map[string]int64{
+		"vlan 10 and icmp": 5, "vlan and icmp": 5, "vlan 11": 0, "not vlan and icmp": 3, "icmp": 8, "vlan 10 and dst host 10.9.9.2 and icmp[0] == 8": 5,
+		"vlan and vlan and icmp": 0, "vlan 10 and tcp": 0,
+	}
+	for expr := range want {
+		o := client.CaptureOptions{Link: p.bLink, Filter: expr}
+		if expr == "vlan and icmp" {
+			o.Path = file
+		}
+		c, err := p.b.Capture(ctx, o)
 		must(t, err)
-		ours := 0
-		for i := range frames {
-			if f(&frames[i]) {
-				ours++
-			}
+		captures[expr] = c
+	}
+	echo := []byte("\xff\xff\xff\xff\xff\xff\x02\x00\x00\x00\x00\x01\x08\x00\x45\x00\x00\x1c\x00\x00\x00\x00\x40\x01\x00\x00\x0a\x09\x09\x01\x0a\x09\x09\x02\x08\x00\x00\x00\x00\x00\x00\x00")
+	tagged := slices.Insert(slices.Clone(echo), 12, 0x81, 0, 0x20, 10)
+	sendFrames(t, p.aLink, tagged, tagged, tagged, tagged, tagged, echo, echo, echo)
+	for expr, c := range captures {
+		if st, err := c.Stop(ctx); err != nil || st.Packets != want[expr] {
+			t.Errorf("%q: %+v, %v, want %d packets", expr, st, err, want[expr])
 		}
-		theirs := lineCount(foreign(t, "tcpdump", append([]string{"-n", "-q", "-r", file}, strings.Fields(expr)...)...))
-		if ours != theirs {
-			t.Errorf("%q: %d of %d frames, tcpdump takes %d", expr, ours, len(frames), theirs)
-		}
+	}
+	if n := lineCount(foreign(t, "tcpdump", "-n", "-r", file, "vlan 10 and icmp")); n != 5 {
+		t.Errorf("tcpdump sees %d tagged packets", n)
 	}
 }
 
-func readFrames(t *testing.T, file string) []capture.Frame {
+// warm waits until frames pass: the kernel drops what is sent before it has noticed the carrier.
+func warm(t *testing.T, p *pair) {
 	t.Helper()
-	b, err := os.ReadFile(file)
-	must(t, err)
-	r := pcapng.NewReader(bytes.NewReader(b))
-	var frames []capture.Frame
-	for {
-		pk, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			return frames
-		}
+	for range 100 {
+		r, err := p.a.PingHost(t.Context(), client.PingOptions{Target: p.bIP, Count: 1, Timeout: 100 * time.Millisecond})
 		must(t, err)
-		frames = append(frames, capture.Frame{Data: bytes.Clone(pk.Data), Length: pk.Length, Direction: pk.Direction})
+		if r.Received == 1 {
+			return
+		}
+	}
+	t.Fatal("no frame passes the pair")
+}
+
+// sendFrames sends from a link of this process.
+func sendFrames(t *testing.T, link string, frames ...[]byte) {
+	t.Helper()
+	ifi, err := net.InterfaceByName(link)
+	must(t, err)
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+	must(t, err)
+	defer unix.Close(fd)
+	for _, f := range frames {
+		must(t, unix.Sendto(fd, f, 0, &unix.SockaddrLinklayer{Ifindex: ifi.Index}))
+	}
+}
+
+func TestCaptureTellsProgress(t *testing.T) {
+	p := newPair(t)
+	var seen atomic.Int64
+	c, err := p.a.Capture(t.Context(), client.CaptureOptions{Link: p.aLink, Filter: "icmp", Every: 20 * time.Millisecond,
+		OnProgress: func(st client.CaptureStats) { seen.Store(max(seen.Load(), st.Packets)) }})
+	must(t, err)
+	_, err = p.a.PingHost(t.Context(), client.PingOptions{Target: p.bIP, Count: 50, Interval: 5 * time.Millisecond})
+	must(t, err)
+	st, err := c.Stop(t.Context())
+	must(t, err)
+	if n := seen.Load(); n == 0 || n > st.Packets {
+		t.Errorf("progress of %d packets of %d", n, st.Packets)
 	}
 }
 

@@ -24,7 +24,8 @@ func (v *Verbs) Sink(ctx context.Context, ss wire.Agent_SinkServer) error {
 	if err := checkTransfer("sink", start.Network, start.Path); err != nil {
 		return err
 	}
-	s, err := transfer.Listen(transfer.SinkOptions{
+	progress := new(transfer.Progress)
+	s, err := transfer.Listen(transfer.SinkOptions{Progress: progress,
 		Network: start.Network, Address: net.JoinHostPort(start.Address, strconv.Itoa(int(start.Port))), Path: start.Path,
 		Idle: time.Duration(start.IdleMs) * time.Millisecond, Timeout: time.Duration(start.TimeoutMs) * time.Millisecond,
 	})
@@ -37,8 +38,13 @@ func (v *Verbs) Sink(ctx context.Context, ss wire.Agent_SinkServer) error {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	go watch(cancel, ss, stopOnly("sink", (*wire.SinkInput).GetStop)) // ends with the stream
+	credit := wire.NewCredit()
+	go watch(cancel, ss, stopOrAck("sink", credit, (*wire.SinkInput).GetStop, (*wire.SinkInput).GetAck)) // ends with the stream
+	stopTelling := tell(start.ProgressMs, credit, func() error {
+		return ss.Send(&wire.SinkOutput{Kind: &wire.SinkOutput_Progress{Progress: soFar(progress)}})
+	})
 	res, err := s.Receive(ctx)
+	stopTelling()
 	if err != nil {
 		return err
 	}
@@ -63,11 +69,14 @@ func (v *Verbs) Source(ctx context.Context, ss wire.Agent_SourceServer) error {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	go watch(cancel, ss, stopOnly("source", (*wire.SourceInput).GetStop)) // ends with the stream
-	res, err := transfer.Source(ctx, transfer.SourceOptions{
+	credit, progress := wire.NewCredit(), new(transfer.Progress)
+	go watch(cancel, ss, stopOrAck("source", credit, (*wire.SourceInput).GetStop, (*wire.SourceInput).GetAck)) // ends with the stream
+	stopTelling := tell(start.ProgressMs, credit, func() error { return ss.Send(&wire.SourceOutput{Progress: soFar(progress)}) })
+	res, err := transfer.Source(ctx, transfer.SourceOptions{Progress: progress,
 		Network: start.Network, Target: start.Target, Bytes: start.Bytes, Seed: start.Seed, Path: start.Path, Link: start.Link,
 		Datagram: int(start.Datagram), Rate: start.Rate, Timeout: time.Duration(start.TimeoutMs) * time.Millisecond,
 	})
+	stopTelling()
 	if stop := context.Cause(ctx); stop != nil && !errors.Is(stop, errStopped) {
 		return stop
 	}
@@ -86,6 +95,24 @@ func checkTransfer(verb, network, path string) error {
 	}
 	_, err := absolute(path)
 	return err
+}
+
+// soFar is the account of a transfer under way.
+func soFar(p *transfer.Progress) *wire.Transfer {
+	return &wire.Transfer{Bytes: p.Bytes.Load(), Datagrams: p.Datagrams.Load()}
+}
+
+// stopOrAck handles the messages of a client that may stop a call and acknowledges its progress.
+func stopOrAck[I any](verb string, credit *wire.Credit, stop func(*I) bool, ack func(*I) *wire.Ack) func(*I) error {
+	return func(m *I) error {
+		switch {
+		case stop(m):
+			return errStopped
+		case ack(m) != nil:
+			return credit.Give(ack(m))
+		}
+		return unexpected(verb)
+	}
 }
 
 func transferResult(r *transfer.Result) *wire.Transfer {

@@ -4,11 +4,13 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -130,20 +132,30 @@ func TestTransferEnds(t *testing.T) {
 	}
 }
 
-// TestSourceIsCancelled ends a transfer in the middle; both ends let go.
+// TestSourceIsCancelled ends a transfer in the middle, when the sink's progress shows that it is; both ends let go.
 func TestSourceIsCancelled(t *testing.T) {
 	p := newPair(t)
-	sink, err := p.b.Sink(t.Context(), client.SinkOptions{Network: "tcp"})
-	must(t, err)
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	_, err = p.a.Source(ctx, client.SourceOptions{Network: "tcp", Target: netip.AddrPortFrom(p.bIP, sink.Addr.Port()), Bytes: 1 << 40, Rate: 1 << 20})
-	if wire.CodeOf(err) != wire.Code_DEADLINE {
-		t.Errorf("source: %v", err)
-	}
+	sink, err := p.b.Sink(t.Context(), client.SinkOptions{Network: "tcp", Every: 20 * time.Millisecond, OnProgress: func(f client.Transfer) {
+		if f.Bytes > 0 {
+			cancel()
+		}
+	}})
+	must(t, err)
+	source := make(chan error, 1)
+	var told atomic.Int64
+	go func() {
+		_, err := p.a.Source(ctx, client.SourceOptions{Network: "tcp", Target: netip.AddrPortFrom(p.bIP, sink.Addr.Port()), Bytes: 1 << 40,
+			Rate: 1 << 20, Every: 20 * time.Millisecond, OnProgress: func(f client.Transfer) { told.Store(f.Bytes) }})
+		source <- err
+	}()
 	got, err := sink.Wait(t.Context())
 	must(t, err)
-	if got.Bytes == 0 || got.Bytes > 1<<20 {
-		t.Errorf("%+v", got)
+	if err := <-source; !errors.Is(err, context.Canceled) {
+		t.Errorf("source: %v", err)
+	}
+	if got.Bytes == 0 || got.Bytes > 1<<30 || got.Complete && told.Load() > got.Bytes {
+		t.Errorf("%+v after %d bytes told", got, told.Load())
 	}
 }

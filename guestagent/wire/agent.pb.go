@@ -3546,6 +3546,7 @@ type SinkInput struct {
 	//
 	//	*SinkInput_Start
 	//	*SinkInput_Stop
+	//	*SinkInput_Ack
 	Kind          isSinkInput_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -3606,6 +3607,15 @@ func (x *SinkInput) GetStop() bool {
 	return false
 }
 
+func (x *SinkInput) GetAck() *Ack {
+	if x != nil {
+		if x, ok := x.Kind.(*SinkInput_Ack); ok {
+			return x.Ack
+		}
+	}
+	return nil
+}
+
 type isSinkInput_Kind interface {
 	isSinkInput_Kind()
 }
@@ -3618,18 +3628,25 @@ type SinkInput_Stop struct {
 	Stop bool `protobuf:"varint,2,opt,name=stop,proto3,oneof"` // end early, with the figures so far
 }
 
+type SinkInput_Ack struct {
+	Ack *Ack `protobuf:"bytes,3,opt,name=ack,proto3,oneof"` // of progress
+}
+
 func (*SinkInput_Start) isSinkInput_Kind() {}
 
 func (*SinkInput_Stop) isSinkInput_Kind() {}
 
+func (*SinkInput_Ack) isSinkInput_Kind() {}
+
 type SinkStart struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Network       string                 `protobuf:"bytes,1,opt,name=network,proto3" json:"network,omitempty"`                       // tcp, udp
-	Address       string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`                       // to bind to; "" = any
-	Port          uint32                 `protobuf:"varint,3,opt,name=port,proto3" json:"port,omitempty"`                            // 0 = the kernel's choice
-	IdleMs        int64                  `protobuf:"varint,4,opt,name=idle_ms,json=idleMs,proto3" json:"idle_ms,omitempty"`          // udp: so long without a datagram after the first is the end; tcp: no byte; 0 = default
-	Path          string                 `protobuf:"bytes,5,opt,name=path,proto3" json:"path,omitempty"`                             // also store the content here; "" = only hash it
-	TimeoutMs     int64                  `protobuf:"varint,6,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"` // for the first byte; 0 = default
+	Network       string                 `protobuf:"bytes,1,opt,name=network,proto3" json:"network,omitempty"`                          // tcp, udp
+	Address       string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`                          // to bind to; "" = any
+	Port          uint32                 `protobuf:"varint,3,opt,name=port,proto3" json:"port,omitempty"`                               // 0 = the kernel's choice
+	IdleMs        int64                  `protobuf:"varint,4,opt,name=idle_ms,json=idleMs,proto3" json:"idle_ms,omitempty"`             // udp: so long without a datagram after the first is the end; tcp: no byte; 0 = default
+	Path          string                 `protobuf:"bytes,5,opt,name=path,proto3" json:"path,omitempty"`                                // also store the content here; "" = only hash it
+	TimeoutMs     int64                  `protobuf:"varint,6,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"`    // for the first byte; 0 = default
+	ProgressMs    int64                  `protobuf:"varint,7,opt,name=progress_ms,json=progressMs,proto3" json:"progress_ms,omitempty"` // tell the figures so far so often; 0 = never
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3706,12 +3723,20 @@ func (x *SinkStart) GetTimeoutMs() int64 {
 	return 0
 }
 
+func (x *SinkStart) GetProgressMs() int64 {
+	if x != nil {
+		return x.ProgressMs
+	}
+	return 0
+}
+
 type SinkOutput struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Kind:
 	//
 	//	*SinkOutput_Address
 	//	*SinkOutput_Result
+	//	*SinkOutput_Progress
 	Kind          isSinkOutput_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -3772,6 +3797,15 @@ func (x *SinkOutput) GetResult() *Transfer {
 	return nil
 }
 
+func (x *SinkOutput) GetProgress() *Transfer {
+	if x != nil {
+		if x, ok := x.Kind.(*SinkOutput_Progress); ok {
+			return x.Progress
+		}
+	}
+	return nil
+}
+
 type isSinkOutput_Kind interface {
 	isSinkOutput_Kind()
 }
@@ -3784,9 +3818,15 @@ type SinkOutput_Result struct {
 	Result *Transfer `protobuf:"bytes,2,opt,name=result,proto3,oneof"`
 }
 
+type SinkOutput_Progress struct {
+	Progress *Transfer `protobuf:"bytes,3,opt,name=progress,proto3,oneof"` // counts alone; left out while the client is slow to acknowledge
+}
+
 func (*SinkOutput_Address) isSinkOutput_Kind() {}
 
 func (*SinkOutput_Result) isSinkOutput_Kind() {}
+
+func (*SinkOutput_Progress) isSinkOutput_Kind() {}
 
 type SourceInput struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3794,6 +3834,7 @@ type SourceInput struct {
 	//
 	//	*SourceInput_Start
 	//	*SourceInput_Stop
+	//	*SourceInput_Ack
 	Kind          isSourceInput_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -3854,6 +3895,15 @@ func (x *SourceInput) GetStop() bool {
 	return false
 }
 
+func (x *SourceInput) GetAck() *Ack {
+	if x != nil {
+		if x, ok := x.Kind.(*SourceInput_Ack); ok {
+			return x.Ack
+		}
+	}
+	return nil
+}
+
 type isSourceInput_Kind interface {
 	isSourceInput_Kind()
 }
@@ -3866,21 +3916,28 @@ type SourceInput_Stop struct {
 	Stop bool `protobuf:"varint,2,opt,name=stop,proto3,oneof"`
 }
 
+type SourceInput_Ack struct {
+	Ack *Ack `protobuf:"bytes,3,opt,name=ack,proto3,oneof"` // of progress
+}
+
 func (*SourceInput_Start) isSourceInput_Kind() {}
 
 func (*SourceInput_Stop) isSourceInput_Kind() {}
+
+func (*SourceInput_Ack) isSourceInput_Kind() {}
 
 type SourceStart struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Network       string                 `protobuf:"bytes,1,opt,name=network,proto3" json:"network,omitempty"`
 	Target        string                 `protobuf:"bytes,2,opt,name=target,proto3" json:"target,omitempty"` // address:port
 	Bytes         int64                  `protobuf:"varint,3,opt,name=bytes,proto3" json:"bytes,omitempty"`
-	Seed          uint64                 `protobuf:"varint,4,opt,name=seed,proto3" json:"seed,omitempty"`                            // same seed, same bytes
-	Datagram      int32                  `protobuf:"varint,5,opt,name=datagram,proto3" json:"datagram,omitempty"`                    // udp: bytes per datagram with our header; 0 = default
-	Rate          int64                  `protobuf:"varint,6,opt,name=rate,proto3" json:"rate,omitempty"`                            // bytes per second; 0 = as fast as the socket takes them
-	Path          string                 `protobuf:"bytes,7,opt,name=path,proto3" json:"path,omitempty"`                             // send this file instead of generated bytes
-	Link          string                 `protobuf:"bytes,8,opt,name=link,proto3" json:"link,omitempty"`                             // bind to this link
-	TimeoutMs     int64                  `protobuf:"varint,9,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"` // to connect, and for a write to make progress; 0 = default
+	Seed          uint64                 `protobuf:"varint,4,opt,name=seed,proto3" json:"seed,omitempty"`                                // same seed, same bytes
+	Datagram      int32                  `protobuf:"varint,5,opt,name=datagram,proto3" json:"datagram,omitempty"`                        // udp: bytes per datagram with our header; 0 = default
+	Rate          int64                  `protobuf:"varint,6,opt,name=rate,proto3" json:"rate,omitempty"`                                // bytes per second; 0 = as fast as the socket takes them
+	Path          string                 `protobuf:"bytes,7,opt,name=path,proto3" json:"path,omitempty"`                                 // send this file instead of generated bytes
+	Link          string                 `protobuf:"bytes,8,opt,name=link,proto3" json:"link,omitempty"`                                 // bind to this link
+	TimeoutMs     int64                  `protobuf:"varint,9,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"`     // to connect, and for a write to make progress; 0 = default
+	ProgressMs    int64                  `protobuf:"varint,10,opt,name=progress_ms,json=progressMs,proto3" json:"progress_ms,omitempty"` // tell the figures so far so often; 0 = never
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3978,9 +4035,17 @@ func (x *SourceStart) GetTimeoutMs() int64 {
 	return 0
 }
 
+func (x *SourceStart) GetProgressMs() int64 {
+	if x != nil {
+		return x.ProgressMs
+	}
+	return 0
+}
+
 type SourceOutput struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Result        *Transfer              `protobuf:"bytes,1,opt,name=result,proto3" json:"result,omitempty"`
+	Progress      *Transfer              `protobuf:"bytes,2,opt,name=progress,proto3" json:"progress,omitempty"` // instead of a result: counts alone
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4018,6 +4083,13 @@ func (*SourceOutput) Descriptor() ([]byte, []int) {
 func (x *SourceOutput) GetResult() *Transfer {
 	if x != nil {
 		return x.Result
+	}
+	return nil
+}
+
+func (x *SourceOutput) GetProgress() *Transfer {
+	if x != nil {
+		return x.Progress
 	}
 	return nil
 }
@@ -4264,12 +4336,13 @@ type CaptureStart struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Link          string                 `protobuf:"bytes,1,opt,name=link,proto3" json:"link,omitempty"`
 	Snaplen       int32                  `protobuf:"varint,2,opt,name=snaplen,proto3" json:"snaplen,omitempty"` // 0 = whole frames
-	Filter        string                 `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`    // verbs/capture filter subset: "icmp", "arp", "udp port 69", "ether multicast", ...
+	Filter        string                 `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`    // tcpdump's language, see package load/pcapfilter
 	Path          string                 `protobuf:"bytes,4,opt,name=path,proto3" json:"path,omitempty"`        // write pcapng here on the endpoint
 	Stream        bool                   `protobuf:"varint,5,opt,name=stream,proto3" json:"stream,omitempty"`   // and/or send it to the client
 	Promisc       bool                   `protobuf:"varint,6,opt,name=promisc,proto3" json:"promisc,omitempty"`
 	LimitPackets  int64                  `protobuf:"varint,7,opt,name=limit_packets,json=limitPackets,proto3" json:"limit_packets,omitempty"` // stop by itself; 0 = no limit
 	LimitBytes    int64                  `protobuf:"varint,8,opt,name=limit_bytes,json=limitBytes,proto3" json:"limit_bytes,omitempty"`
+	ProgressMs    int64                  `protobuf:"varint,9,opt,name=progress_ms,json=progressMs,proto3" json:"progress_ms,omitempty"` // tell the counts so far so often; 0 = never
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4360,6 +4433,13 @@ func (x *CaptureStart) GetLimitBytes() int64 {
 	return 0
 }
 
+func (x *CaptureStart) GetProgressMs() int64 {
+	if x != nil {
+		return x.ProgressMs
+	}
+	return 0
+}
+
 type CaptureOutput struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Kind:
@@ -4367,6 +4447,7 @@ type CaptureOutput struct {
 	//	*CaptureOutput_Started
 	//	*CaptureOutput_Data
 	//	*CaptureOutput_Stats
+	//	*CaptureOutput_Progress
 	Kind          isCaptureOutput_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -4436,6 +4517,15 @@ func (x *CaptureOutput) GetStats() *CaptureStats {
 	return nil
 }
 
+func (x *CaptureOutput) GetProgress() *CaptureStats {
+	if x != nil {
+		if x, ok := x.Kind.(*CaptureOutput_Progress); ok {
+			return x.Progress
+		}
+	}
+	return nil
+}
+
 type isCaptureOutput_Kind interface {
 	isCaptureOutput_Kind()
 }
@@ -4452,19 +4542,24 @@ type CaptureOutput_Stats struct {
 	Stats *CaptureStats `protobuf:"bytes,3,opt,name=stats,proto3,oneof"` // the end
 }
 
+type CaptureOutput_Progress struct {
+	Progress *CaptureStats `protobuf:"bytes,4,opt,name=progress,proto3,oneof"`
+}
+
 func (*CaptureOutput_Started) isCaptureOutput_Kind() {}
 
 func (*CaptureOutput_Data) isCaptureOutput_Kind() {}
 
 func (*CaptureOutput_Stats) isCaptureOutput_Kind() {}
 
+func (*CaptureOutput_Progress) isCaptureOutput_Kind() {}
+
 type CaptureStats struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Packets       int64                  `protobuf:"varint,1,opt,name=packets,proto3" json:"packets,omitempty"`   // written
-	Filtered      int64                  `protobuf:"varint,2,opt,name=filtered,proto3" json:"filtered,omitempty"` // seen and not wanted
-	Dropped       int64                  `protobuf:"varint,3,opt,name=dropped,proto3" json:"dropped,omitempty"`   // by the kernel for want of room
-	Bytes         int64                  `protobuf:"varint,4,opt,name=bytes,proto3" json:"bytes,omitempty"`       // of packets on the wire
-	Largest       int64                  `protobuf:"varint,5,opt,name=largest,proto3" json:"largest,omitempty"`   // frame seen, bytes
+	Packets       int64                  `protobuf:"varint,1,opt,name=packets,proto3" json:"packets,omitempty"` // written
+	Dropped       int64                  `protobuf:"varint,3,opt,name=dropped,proto3" json:"dropped,omitempty"` // by the kernel for want of room
+	Bytes         int64                  `protobuf:"varint,4,opt,name=bytes,proto3" json:"bytes,omitempty"`     // of packets on the wire
+	Largest       int64                  `protobuf:"varint,5,opt,name=largest,proto3" json:"largest,omitempty"` // frame seen, bytes
 	Error         string                 `protobuf:"bytes,6,opt,name=error,proto3" json:"error,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -4507,13 +4602,6 @@ func (x *CaptureStats) GetPackets() int64 {
 	return 0
 }
 
-func (x *CaptureStats) GetFiltered() int64 {
-	if x != nil {
-		return x.Filtered
-	}
-	return 0
-}
-
 func (x *CaptureStats) GetDropped() int64 {
 	if x != nil {
 		return x.Dropped
@@ -4542,6 +4630,255 @@ func (x *CaptureStats) GetError() string {
 	return ""
 }
 
+// LoadInput runs a traffic generator with the arguments of its command.
+type LoadInput struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Kind:
+	//
+	//	*LoadInput_Start
+	//	*LoadInput_Stop
+	//	*LoadInput_Ack
+	Kind          isLoadInput_Kind `protobuf_oneof:"kind"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LoadInput) Reset() {
+	*x = LoadInput{}
+	mi := &file_agent_proto_msgTypes[60]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LoadInput) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LoadInput) ProtoMessage() {}
+
+func (x *LoadInput) ProtoReflect() protoreflect.Message {
+	mi := &file_agent_proto_msgTypes[60]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LoadInput.ProtoReflect.Descriptor instead.
+func (*LoadInput) Descriptor() ([]byte, []int) {
+	return file_agent_proto_rawDescGZIP(), []int{60}
+}
+
+func (x *LoadInput) GetKind() isLoadInput_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return nil
+}
+
+func (x *LoadInput) GetStart() *LoadStart {
+	if x != nil {
+		if x, ok := x.Kind.(*LoadInput_Start); ok {
+			return x.Start
+		}
+	}
+	return nil
+}
+
+func (x *LoadInput) GetStop() bool {
+	if x != nil {
+		if x, ok := x.Kind.(*LoadInput_Stop); ok {
+			return x.Stop
+		}
+	}
+	return false
+}
+
+func (x *LoadInput) GetAck() *Ack {
+	if x != nil {
+		if x, ok := x.Kind.(*LoadInput_Ack); ok {
+			return x.Ack
+		}
+	}
+	return nil
+}
+
+type isLoadInput_Kind interface {
+	isLoadInput_Kind()
+}
+
+type LoadInput_Start struct {
+	Start *LoadStart `protobuf:"bytes,1,opt,name=start,proto3,oneof"`
+}
+
+type LoadInput_Stop struct {
+	Stop bool `protobuf:"varint,2,opt,name=stop,proto3,oneof"` // end early, with the figures so far where the generator has such
+}
+
+type LoadInput_Ack struct {
+	Ack *Ack `protobuf:"bytes,3,opt,name=ack,proto3,oneof"` // of progress
+}
+
+func (*LoadInput_Start) isLoadInput_Kind() {}
+
+func (*LoadInput_Stop) isLoadInput_Kind() {}
+
+func (*LoadInput_Ack) isLoadInput_Kind() {}
+
+type LoadStart struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Generator     string                 `protobuf:"bytes,1,opt,name=generator,proto3" json:"generator,omitempty"` // netperf, netserver, pkt-gen, ...
+	Args          []string               `protobuf:"bytes,2,rep,name=args,proto3" json:"args,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LoadStart) Reset() {
+	*x = LoadStart{}
+	mi := &file_agent_proto_msgTypes[61]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LoadStart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LoadStart) ProtoMessage() {}
+
+func (x *LoadStart) ProtoReflect() protoreflect.Message {
+	mi := &file_agent_proto_msgTypes[61]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LoadStart.ProtoReflect.Descriptor instead.
+func (*LoadStart) Descriptor() ([]byte, []int) {
+	return file_agent_proto_rawDescGZIP(), []int{61}
+}
+
+func (x *LoadStart) GetGenerator() string {
+	if x != nil {
+		return x.Generator
+	}
+	return ""
+}
+
+func (x *LoadStart) GetArgs() []string {
+	if x != nil {
+		return x.Args
+	}
+	return nil
+}
+
+type LoadOutput struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Kind:
+	//
+	//	*LoadOutput_Ready
+	//	*LoadOutput_Progress
+	//	*LoadOutput_Result
+	Kind          isLoadOutput_Kind `protobuf_oneof:"kind"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LoadOutput) Reset() {
+	*x = LoadOutput{}
+	mi := &file_agent_proto_msgTypes[62]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LoadOutput) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LoadOutput) ProtoMessage() {}
+
+func (x *LoadOutput) ProtoReflect() protoreflect.Message {
+	mi := &file_agent_proto_msgTypes[62]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LoadOutput.ProtoReflect.Descriptor instead.
+func (*LoadOutput) Descriptor() ([]byte, []int) {
+	return file_agent_proto_rawDescGZIP(), []int{62}
+}
+
+func (x *LoadOutput) GetKind() isLoadOutput_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return nil
+}
+
+func (x *LoadOutput) GetReady() string {
+	if x != nil {
+		if x, ok := x.Kind.(*LoadOutput_Ready); ok {
+			return x.Ready
+		}
+	}
+	return ""
+}
+
+func (x *LoadOutput) GetProgress() []byte {
+	if x != nil {
+		if x, ok := x.Kind.(*LoadOutput_Progress); ok {
+			return x.Progress
+		}
+	}
+	return nil
+}
+
+func (x *LoadOutput) GetResult() []byte {
+	if x != nil {
+		if x, ok := x.Kind.(*LoadOutput_Result); ok {
+			return x.Result
+		}
+	}
+	return nil
+}
+
+type isLoadOutput_Kind interface {
+	isLoadOutput_Kind()
+}
+
+type LoadOutput_Ready struct {
+	Ready string `protobuf:"bytes,1,opt,name=ready,proto3,oneof"` // it has begun; a server's address
+}
+
+type LoadOutput_Progress struct {
+	Progress []byte `protobuf:"bytes,2,opt,name=progress,proto3,oneof"` // JSON; left out while the client is slow to acknowledge
+}
+
+type LoadOutput_Result struct {
+	Result []byte `protobuf:"bytes,3,opt,name=result,proto3,oneof"` // JSON, the end
+}
+
+func (*LoadOutput_Ready) isLoadOutput_Kind() {}
+
+func (*LoadOutput_Progress) isLoadOutput_Kind() {}
+
+func (*LoadOutput_Result) isLoadOutput_Kind() {}
+
 type DmesgInput struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Kind:
@@ -4555,7 +4892,7 @@ type DmesgInput struct {
 
 func (x *DmesgInput) Reset() {
 	*x = DmesgInput{}
-	mi := &file_agent_proto_msgTypes[60]
+	mi := &file_agent_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4567,7 +4904,7 @@ func (x *DmesgInput) String() string {
 func (*DmesgInput) ProtoMessage() {}
 
 func (x *DmesgInput) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[60]
+	mi := &file_agent_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4580,7 +4917,7 @@ func (x *DmesgInput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DmesgInput.ProtoReflect.Descriptor instead.
 func (*DmesgInput) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{60}
+	return file_agent_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *DmesgInput) GetKind() isDmesgInput_Kind {
@@ -4634,7 +4971,7 @@ type DmesgStart struct {
 
 func (x *DmesgStart) Reset() {
 	*x = DmesgStart{}
-	mi := &file_agent_proto_msgTypes[61]
+	mi := &file_agent_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4646,7 +4983,7 @@ func (x *DmesgStart) String() string {
 func (*DmesgStart) ProtoMessage() {}
 
 func (x *DmesgStart) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[61]
+	mi := &file_agent_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4659,7 +4996,7 @@ func (x *DmesgStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DmesgStart.ProtoReflect.Descriptor instead.
 func (*DmesgStart) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{61}
+	return file_agent_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *DmesgStart) GetFollow() bool {
@@ -4685,7 +5022,7 @@ type DmesgOutput struct {
 
 func (x *DmesgOutput) Reset() {
 	*x = DmesgOutput{}
-	mi := &file_agent_proto_msgTypes[62]
+	mi := &file_agent_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4697,7 +5034,7 @@ func (x *DmesgOutput) String() string {
 func (*DmesgOutput) ProtoMessage() {}
 
 func (x *DmesgOutput) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[62]
+	mi := &file_agent_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4710,7 +5047,7 @@ func (x *DmesgOutput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DmesgOutput.ProtoReflect.Descriptor instead.
 func (*DmesgOutput) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{62}
+	return file_agent_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *DmesgOutput) GetLines() []*DmesgLine {
@@ -4732,7 +5069,7 @@ type DmesgLine struct {
 
 func (x *DmesgLine) Reset() {
 	*x = DmesgLine{}
-	mi := &file_agent_proto_msgTypes[63]
+	mi := &file_agent_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4744,7 +5081,7 @@ func (x *DmesgLine) String() string {
 func (*DmesgLine) ProtoMessage() {}
 
 func (x *DmesgLine) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[63]
+	mi := &file_agent_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4757,7 +5094,7 @@ func (x *DmesgLine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DmesgLine.ProtoReflect.Descriptor instead.
 func (*DmesgLine) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{63}
+	return file_agent_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *DmesgLine) GetPriority() int32 {
@@ -4797,7 +5134,7 @@ type PowerRequest struct {
 
 func (x *PowerRequest) Reset() {
 	*x = PowerRequest{}
-	mi := &file_agent_proto_msgTypes[64]
+	mi := &file_agent_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4809,7 +5146,7 @@ func (x *PowerRequest) String() string {
 func (*PowerRequest) ProtoMessage() {}
 
 func (x *PowerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[64]
+	mi := &file_agent_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4822,7 +5159,7 @@ func (x *PowerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PowerRequest.ProtoReflect.Descriptor instead.
 func (*PowerRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{64}
+	return file_agent_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *PowerRequest) GetAction() string {
@@ -5102,11 +5439,12 @@ const file_agent_proto_rawDesc = "" +
 	"\n" +
 	"elapsed_ns\x18\x11 \x01(\x03R\telapsedNs\x12\x1d\n" +
 	"\n" +
-	"wire_bytes\x18\x12 \x01(\x03R\twireBytes\"^\n" +
+	"wire_bytes\x18\x12 \x01(\x03R\twireBytes\"\x89\x01\n" +
 	"\tSinkInput\x123\n" +
 	"\x05start\x18\x01 \x01(\v2\x1b.picolab.agent.v1.SinkStartH\x00R\x05start\x12\x14\n" +
-	"\x04stop\x18\x02 \x01(\bH\x00R\x04stopB\x06\n" +
-	"\x04kind\"\x9f\x01\n" +
+	"\x04stop\x18\x02 \x01(\bH\x00R\x04stop\x12)\n" +
+	"\x03ack\x18\x03 \x01(\v2\x15.picolab.agent.v1.AckH\x00R\x03ackB\x06\n" +
+	"\x04kind\"\xc0\x01\n" +
 	"\tSinkStart\x12\x18\n" +
 	"\anetwork\x18\x01 \x01(\tR\anetwork\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x12\n" +
@@ -5114,16 +5452,20 @@ const file_agent_proto_rawDesc = "" +
 	"\aidle_ms\x18\x04 \x01(\x03R\x06idleMs\x12\x12\n" +
 	"\x04path\x18\x05 \x01(\tR\x04path\x12\x1d\n" +
 	"\n" +
-	"timeout_ms\x18\x06 \x01(\x03R\ttimeoutMs\"f\n" +
+	"timeout_ms\x18\x06 \x01(\x03R\ttimeoutMs\x12\x1f\n" +
+	"\vprogress_ms\x18\a \x01(\x03R\n" +
+	"progressMs\"\xa0\x01\n" +
 	"\n" +
 	"SinkOutput\x12\x1a\n" +
 	"\aaddress\x18\x01 \x01(\tH\x00R\aaddress\x124\n" +
-	"\x06result\x18\x02 \x01(\v2\x1a.picolab.agent.v1.TransferH\x00R\x06resultB\x06\n" +
-	"\x04kind\"b\n" +
+	"\x06result\x18\x02 \x01(\v2\x1a.picolab.agent.v1.TransferH\x00R\x06result\x128\n" +
+	"\bprogress\x18\x03 \x01(\v2\x1a.picolab.agent.v1.TransferH\x00R\bprogressB\x06\n" +
+	"\x04kind\"\x8d\x01\n" +
 	"\vSourceInput\x125\n" +
 	"\x05start\x18\x01 \x01(\v2\x1d.picolab.agent.v1.SourceStartH\x00R\x05start\x12\x14\n" +
-	"\x04stop\x18\x02 \x01(\bH\x00R\x04stopB\x06\n" +
-	"\x04kind\"\xe0\x01\n" +
+	"\x04stop\x18\x02 \x01(\bH\x00R\x04stop\x12)\n" +
+	"\x03ack\x18\x03 \x01(\v2\x15.picolab.agent.v1.AckH\x00R\x03ackB\x06\n" +
+	"\x04kind\"\x81\x02\n" +
 	"\vSourceStart\x12\x18\n" +
 	"\anetwork\x18\x01 \x01(\tR\anetwork\x12\x16\n" +
 	"\x06target\x18\x02 \x01(\tR\x06target\x12\x14\n" +
@@ -5134,9 +5476,13 @@ const file_agent_proto_rawDesc = "" +
 	"\x04path\x18\a \x01(\tR\x04path\x12\x12\n" +
 	"\x04link\x18\b \x01(\tR\x04link\x12\x1d\n" +
 	"\n" +
-	"timeout_ms\x18\t \x01(\x03R\ttimeoutMs\"B\n" +
+	"timeout_ms\x18\t \x01(\x03R\ttimeoutMs\x12\x1f\n" +
+	"\vprogress_ms\x18\n" +
+	" \x01(\x03R\n" +
+	"progressMs\"z\n" +
 	"\fSourceOutput\x122\n" +
-	"\x06result\x18\x01 \x01(\v2\x1a.picolab.agent.v1.TransferR\x06result\"\xed\x02\n" +
+	"\x06result\x18\x01 \x01(\v2\x1a.picolab.agent.v1.TransferR\x06result\x126\n" +
+	"\bprogress\x18\x02 \x01(\v2\x1a.picolab.agent.v1.TransferR\bprogress\"\xed\x02\n" +
 	"\bTransfer\x12\x14\n" +
 	"\x05bytes\x18\x01 \x01(\x03R\x05bytes\x12\x16\n" +
 	"\x06sha256\x18\x02 \x01(\fR\x06sha256\x12\x1d\n" +
@@ -5160,7 +5506,7 @@ const file_agent_proto_rawDesc = "" +
 	"\x05start\x18\x01 \x01(\v2\x1e.picolab.agent.v1.CaptureStartH\x00R\x05start\x12\x14\n" +
 	"\x04stop\x18\x02 \x01(\bH\x00R\x04stop\x12)\n" +
 	"\x03ack\x18\x03 \x01(\v2\x15.picolab.agent.v1.AckH\x00R\x03ackB\x06\n" +
-	"\x04kind\"\xe0\x01\n" +
+	"\x04kind\"\x81\x02\n" +
 	"\fCaptureStart\x12\x12\n" +
 	"\x04link\x18\x01 \x01(\tR\x04link\x12\x18\n" +
 	"\asnaplen\x18\x02 \x01(\x05R\asnaplen\x12\x16\n" +
@@ -5170,19 +5516,35 @@ const file_agent_proto_rawDesc = "" +
 	"\apromisc\x18\x06 \x01(\bR\apromisc\x12#\n" +
 	"\rlimit_packets\x18\a \x01(\x03R\flimitPackets\x12\x1f\n" +
 	"\vlimit_bytes\x18\b \x01(\x03R\n" +
-	"limitBytes\"\x81\x01\n" +
+	"limitBytes\x12\x1f\n" +
+	"\vprogress_ms\x18\t \x01(\x03R\n" +
+	"progressMs\"\xbf\x01\n" +
 	"\rCaptureOutput\x12\x1a\n" +
 	"\astarted\x18\x01 \x01(\bH\x00R\astarted\x12\x14\n" +
 	"\x04data\x18\x02 \x01(\fH\x00R\x04data\x126\n" +
-	"\x05stats\x18\x03 \x01(\v2\x1e.picolab.agent.v1.CaptureStatsH\x00R\x05statsB\x06\n" +
-	"\x04kind\"\xa4\x01\n" +
+	"\x05stats\x18\x03 \x01(\v2\x1e.picolab.agent.v1.CaptureStatsH\x00R\x05stats\x12<\n" +
+	"\bprogress\x18\x04 \x01(\v2\x1e.picolab.agent.v1.CaptureStatsH\x00R\bprogressB\x06\n" +
+	"\x04kind\"\x8e\x01\n" +
 	"\fCaptureStats\x12\x18\n" +
-	"\apackets\x18\x01 \x01(\x03R\apackets\x12\x1a\n" +
-	"\bfiltered\x18\x02 \x01(\x03R\bfiltered\x12\x18\n" +
+	"\apackets\x18\x01 \x01(\x03R\apackets\x12\x18\n" +
 	"\adropped\x18\x03 \x01(\x03R\adropped\x12\x14\n" +
 	"\x05bytes\x18\x04 \x01(\x03R\x05bytes\x12\x18\n" +
 	"\alargest\x18\x05 \x01(\x03R\alargest\x12\x14\n" +
-	"\x05error\x18\x06 \x01(\tR\x05error\"u\n" +
+	"\x05error\x18\x06 \x01(\tR\x05errorJ\x04\b\x02\x10\x03\"\x89\x01\n" +
+	"\tLoadInput\x123\n" +
+	"\x05start\x18\x01 \x01(\v2\x1b.picolab.agent.v1.LoadStartH\x00R\x05start\x12\x14\n" +
+	"\x04stop\x18\x02 \x01(\bH\x00R\x04stop\x12)\n" +
+	"\x03ack\x18\x03 \x01(\v2\x15.picolab.agent.v1.AckH\x00R\x03ackB\x06\n" +
+	"\x04kind\"=\n" +
+	"\tLoadStart\x12\x1c\n" +
+	"\tgenerator\x18\x01 \x01(\tR\tgenerator\x12\x12\n" +
+	"\x04args\x18\x02 \x03(\tR\x04args\"d\n" +
+	"\n" +
+	"LoadOutput\x12\x16\n" +
+	"\x05ready\x18\x01 \x01(\tH\x00R\x05ready\x12\x1c\n" +
+	"\bprogress\x18\x02 \x01(\fH\x00R\bprogress\x12\x18\n" +
+	"\x06result\x18\x03 \x01(\fH\x00R\x06resultB\x06\n" +
+	"\x04kind\"u\n" +
 	"\n" +
 	"DmesgInput\x124\n" +
 	"\x05start\x18\x01 \x01(\v2\x1c.picolab.agent.v1.DmesgStartH\x00R\x05start\x12)\n" +
@@ -5211,7 +5573,7 @@ const file_agent_proto_rawDesc = "" +
 	"\x05GUEST\x10\x06\x12\f\n" +
 	"\bINTERNAL\x10\a\x12\v\n" +
 	"\aINVALID\x10\b\x12\b\n" +
-	"\x04LOST\x10\t2\xcc\x13\n" +
+	"\x04LOST\x10\t2\x93\x14\n" +
 	"\x05Agent\x12E\n" +
 	"\x05Hello\x12\x1e.picolab.agent.v1.HelloRequest\x1a\x1c.picolab.agent.v1.HelloReply\x12B\n" +
 	"\x04Ping\x12\x1d.picolab.agent.v1.PingRequest\x1a\x1b.picolab.agent.v1.PingReply\x12H\n" +
@@ -5246,7 +5608,8 @@ const file_agent_proto_rawDesc = "" +
 	"\x04Sink\x12\x1b.picolab.agent.v1.SinkInput\x1a\x1c.picolab.agent.v1.SinkOutput(\x010\x01\x12K\n" +
 	"\x06Source\x12\x1d.picolab.agent.v1.SourceInput\x1a\x1e.picolab.agent.v1.SourceOutput(\x010\x01\x12N\n" +
 	"\aCapture\x12\x1e.picolab.agent.v1.CaptureInput\x1a\x1f.picolab.agent.v1.CaptureOutput(\x010\x01\x12H\n" +
-	"\x05Dmesg\x12\x1c.picolab.agent.v1.DmesgInput\x1a\x1d.picolab.agent.v1.DmesgOutput(\x010\x01\x12@\n" +
+	"\x05Dmesg\x12\x1c.picolab.agent.v1.DmesgInput\x1a\x1d.picolab.agent.v1.DmesgOutput(\x010\x01\x12E\n" +
+	"\x04Load\x12\x1b.picolab.agent.v1.LoadInput\x1a\x1c.picolab.agent.v1.LoadOutput(\x010\x01\x12@\n" +
 	"\x05Power\x12\x1e.picolab.agent.v1.PowerRequest\x1a\x17.picolab.agent.v1.EmptyB\x1eZ\x1cpicolab/guestagent/wire;wireb\x06proto3"
 
 var (
@@ -5262,7 +5625,7 @@ func file_agent_proto_rawDescGZIP() []byte {
 }
 
 var file_agent_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 66)
+var file_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 69)
 var file_agent_proto_goTypes = []any{
 	(Code)(0),                  // 0: picolab.agent.v1.Code
 	(*ErrorDetail)(nil),        // 1: picolab.agent.v1.ErrorDetail
@@ -5325,12 +5688,15 @@ var file_agent_proto_goTypes = []any{
 	(*CaptureStart)(nil),       // 58: picolab.agent.v1.CaptureStart
 	(*CaptureOutput)(nil),      // 59: picolab.agent.v1.CaptureOutput
 	(*CaptureStats)(nil),       // 60: picolab.agent.v1.CaptureStats
-	(*DmesgInput)(nil),         // 61: picolab.agent.v1.DmesgInput
-	(*DmesgStart)(nil),         // 62: picolab.agent.v1.DmesgStart
-	(*DmesgOutput)(nil),        // 63: picolab.agent.v1.DmesgOutput
-	(*DmesgLine)(nil),          // 64: picolab.agent.v1.DmesgLine
-	(*PowerRequest)(nil),       // 65: picolab.agent.v1.PowerRequest
-	nil,                        // 66: picolab.agent.v1.LinkStatsReply.CountersEntry
+	(*LoadInput)(nil),          // 61: picolab.agent.v1.LoadInput
+	(*LoadStart)(nil),          // 62: picolab.agent.v1.LoadStart
+	(*LoadOutput)(nil),         // 63: picolab.agent.v1.LoadOutput
+	(*DmesgInput)(nil),         // 64: picolab.agent.v1.DmesgInput
+	(*DmesgStart)(nil),         // 65: picolab.agent.v1.DmesgStart
+	(*DmesgOutput)(nil),        // 66: picolab.agent.v1.DmesgOutput
+	(*DmesgLine)(nil),          // 67: picolab.agent.v1.DmesgLine
+	(*PowerRequest)(nil),       // 68: picolab.agent.v1.PowerRequest
+	nil,                        // 69: picolab.agent.v1.LinkStatsReply.CountersEntry
 }
 var file_agent_proto_depIdxs = []int32{
 	0,  // 0: picolab.agent.v1.ErrorDetail.code:type_name -> picolab.agent.v1.Code
@@ -5349,94 +5715,103 @@ var file_agent_proto_depIdxs = []int32{
 	26, // 13: picolab.agent.v1.LinkList.links:type_name -> picolab.agent.v1.Link
 	37, // 14: picolab.agent.v1.FeatureList.features:type_name -> picolab.agent.v1.Feature
 	40, // 15: picolab.agent.v1.SetFeaturesRequest.changes:type_name -> picolab.agent.v1.FeatureChange
-	66, // 16: picolab.agent.v1.LinkStatsReply.counters:type_name -> picolab.agent.v1.LinkStatsReply.CountersEntry
+	69, // 16: picolab.agent.v1.LinkStatsReply.counters:type_name -> picolab.agent.v1.LinkStatsReply.CountersEntry
 	47, // 17: picolab.agent.v1.PingHostInput.start:type_name -> picolab.agent.v1.PingHostStart
 	49, // 18: picolab.agent.v1.PingHostOutput.result:type_name -> picolab.agent.v1.PingHostResult
 	51, // 19: picolab.agent.v1.SinkInput.start:type_name -> picolab.agent.v1.SinkStart
-	56, // 20: picolab.agent.v1.SinkOutput.result:type_name -> picolab.agent.v1.Transfer
-	54, // 21: picolab.agent.v1.SourceInput.start:type_name -> picolab.agent.v1.SourceStart
-	56, // 22: picolab.agent.v1.SourceOutput.result:type_name -> picolab.agent.v1.Transfer
-	58, // 23: picolab.agent.v1.CaptureInput.start:type_name -> picolab.agent.v1.CaptureStart
-	9,  // 24: picolab.agent.v1.CaptureInput.ack:type_name -> picolab.agent.v1.Ack
-	60, // 25: picolab.agent.v1.CaptureOutput.stats:type_name -> picolab.agent.v1.CaptureStats
-	62, // 26: picolab.agent.v1.DmesgInput.start:type_name -> picolab.agent.v1.DmesgStart
-	9,  // 27: picolab.agent.v1.DmesgInput.ack:type_name -> picolab.agent.v1.Ack
-	64, // 28: picolab.agent.v1.DmesgOutput.lines:type_name -> picolab.agent.v1.DmesgLine
-	3,  // 29: picolab.agent.v1.Agent.Hello:input_type -> picolab.agent.v1.HelloRequest
-	5,  // 30: picolab.agent.v1.Agent.Ping:input_type -> picolab.agent.v1.PingRequest
-	7,  // 31: picolab.agent.v1.Agent.Settle:input_type -> picolab.agent.v1.SettleRequest
-	10, // 32: picolab.agent.v1.Agent.Exec:input_type -> picolab.agent.v1.ExecInput
-	14, // 33: picolab.agent.v1.Agent.Get:input_type -> picolab.agent.v1.GetInput
-	18, // 34: picolab.agent.v1.Agent.Put:input_type -> picolab.agent.v1.PutInput
-	21, // 35: picolab.agent.v1.Agent.Stat:input_type -> picolab.agent.v1.PathRequest
-	21, // 36: picolab.agent.v1.Agent.List:input_type -> picolab.agent.v1.PathRequest
-	22, // 37: picolab.agent.v1.Agent.Remove:input_type -> picolab.agent.v1.RemoveRequest
-	23, // 38: picolab.agent.v1.Agent.Mkdir:input_type -> picolab.agent.v1.MkdirRequest
-	2,  // 39: picolab.agent.v1.Agent.Links:input_type -> picolab.agent.v1.Empty
-	29, // 40: picolab.agent.v1.Agent.SetLink:input_type -> picolab.agent.v1.SetLinkRequest
-	30, // 41: picolab.agent.v1.Agent.AddLink:input_type -> picolab.agent.v1.AddLinkRequest
-	28, // 42: picolab.agent.v1.Agent.DelLink:input_type -> picolab.agent.v1.LinkRequest
-	31, // 43: picolab.agent.v1.Agent.AddAddr:input_type -> picolab.agent.v1.AddrRequest
-	31, // 44: picolab.agent.v1.Agent.DelAddr:input_type -> picolab.agent.v1.AddrRequest
-	32, // 45: picolab.agent.v1.Agent.AddRoute:input_type -> picolab.agent.v1.RouteRequest
-	32, // 46: picolab.agent.v1.Agent.DelRoute:input_type -> picolab.agent.v1.RouteRequest
-	33, // 47: picolab.agent.v1.Agent.AddNeigh:input_type -> picolab.agent.v1.NeighRequest
-	33, // 48: picolab.agent.v1.Agent.DelNeigh:input_type -> picolab.agent.v1.NeighRequest
-	34, // 49: picolab.agent.v1.Agent.Sysctl:input_type -> picolab.agent.v1.SysctlRequest
-	28, // 50: picolab.agent.v1.Agent.Driver:input_type -> picolab.agent.v1.LinkRequest
-	28, // 51: picolab.agent.v1.Agent.Features:input_type -> picolab.agent.v1.LinkRequest
-	39, // 52: picolab.agent.v1.Agent.SetFeatures:input_type -> picolab.agent.v1.SetFeaturesRequest
-	28, // 53: picolab.agent.v1.Agent.Channels:input_type -> picolab.agent.v1.LinkRequest
-	42, // 54: picolab.agent.v1.Agent.SetChannels:input_type -> picolab.agent.v1.SetChannelsRequest
-	28, // 55: picolab.agent.v1.Agent.LinkStats:input_type -> picolab.agent.v1.LinkRequest
-	44, // 56: picolab.agent.v1.Agent.Modprobe:input_type -> picolab.agent.v1.ModprobeRequest
-	45, // 57: picolab.agent.v1.Agent.Rmmod:input_type -> picolab.agent.v1.ModuleRequest
-	46, // 58: picolab.agent.v1.Agent.PingHost:input_type -> picolab.agent.v1.PingHostInput
-	50, // 59: picolab.agent.v1.Agent.Sink:input_type -> picolab.agent.v1.SinkInput
-	53, // 60: picolab.agent.v1.Agent.Source:input_type -> picolab.agent.v1.SourceInput
-	57, // 61: picolab.agent.v1.Agent.Capture:input_type -> picolab.agent.v1.CaptureInput
-	61, // 62: picolab.agent.v1.Agent.Dmesg:input_type -> picolab.agent.v1.DmesgInput
-	65, // 63: picolab.agent.v1.Agent.Power:input_type -> picolab.agent.v1.PowerRequest
-	4,  // 64: picolab.agent.v1.Agent.Hello:output_type -> picolab.agent.v1.HelloReply
-	6,  // 65: picolab.agent.v1.Agent.Ping:output_type -> picolab.agent.v1.PingReply
-	8,  // 66: picolab.agent.v1.Agent.Settle:output_type -> picolab.agent.v1.SettleReply
-	12, // 67: picolab.agent.v1.Agent.Exec:output_type -> picolab.agent.v1.ExecOutput
-	16, // 68: picolab.agent.v1.Agent.Get:output_type -> picolab.agent.v1.GetOutput
-	20, // 69: picolab.agent.v1.Agent.Put:output_type -> picolab.agent.v1.PutOutput
-	24, // 70: picolab.agent.v1.Agent.Stat:output_type -> picolab.agent.v1.FileInfo
-	25, // 71: picolab.agent.v1.Agent.List:output_type -> picolab.agent.v1.FileList
-	2,  // 72: picolab.agent.v1.Agent.Remove:output_type -> picolab.agent.v1.Empty
-	2,  // 73: picolab.agent.v1.Agent.Mkdir:output_type -> picolab.agent.v1.Empty
-	27, // 74: picolab.agent.v1.Agent.Links:output_type -> picolab.agent.v1.LinkList
-	2,  // 75: picolab.agent.v1.Agent.SetLink:output_type -> picolab.agent.v1.Empty
-	2,  // 76: picolab.agent.v1.Agent.AddLink:output_type -> picolab.agent.v1.Empty
-	2,  // 77: picolab.agent.v1.Agent.DelLink:output_type -> picolab.agent.v1.Empty
-	2,  // 78: picolab.agent.v1.Agent.AddAddr:output_type -> picolab.agent.v1.Empty
-	2,  // 79: picolab.agent.v1.Agent.DelAddr:output_type -> picolab.agent.v1.Empty
-	2,  // 80: picolab.agent.v1.Agent.AddRoute:output_type -> picolab.agent.v1.Empty
-	2,  // 81: picolab.agent.v1.Agent.DelRoute:output_type -> picolab.agent.v1.Empty
-	2,  // 82: picolab.agent.v1.Agent.AddNeigh:output_type -> picolab.agent.v1.Empty
-	2,  // 83: picolab.agent.v1.Agent.DelNeigh:output_type -> picolab.agent.v1.Empty
-	35, // 84: picolab.agent.v1.Agent.Sysctl:output_type -> picolab.agent.v1.SysctlReply
-	36, // 85: picolab.agent.v1.Agent.Driver:output_type -> picolab.agent.v1.DriverReply
-	38, // 86: picolab.agent.v1.Agent.Features:output_type -> picolab.agent.v1.FeatureList
-	38, // 87: picolab.agent.v1.Agent.SetFeatures:output_type -> picolab.agent.v1.FeatureList
-	41, // 88: picolab.agent.v1.Agent.Channels:output_type -> picolab.agent.v1.ChannelsReply
-	41, // 89: picolab.agent.v1.Agent.SetChannels:output_type -> picolab.agent.v1.ChannelsReply
-	43, // 90: picolab.agent.v1.Agent.LinkStats:output_type -> picolab.agent.v1.LinkStatsReply
-	2,  // 91: picolab.agent.v1.Agent.Modprobe:output_type -> picolab.agent.v1.Empty
-	2,  // 92: picolab.agent.v1.Agent.Rmmod:output_type -> picolab.agent.v1.Empty
-	48, // 93: picolab.agent.v1.Agent.PingHost:output_type -> picolab.agent.v1.PingHostOutput
-	52, // 94: picolab.agent.v1.Agent.Sink:output_type -> picolab.agent.v1.SinkOutput
-	55, // 95: picolab.agent.v1.Agent.Source:output_type -> picolab.agent.v1.SourceOutput
-	59, // 96: picolab.agent.v1.Agent.Capture:output_type -> picolab.agent.v1.CaptureOutput
-	63, // 97: picolab.agent.v1.Agent.Dmesg:output_type -> picolab.agent.v1.DmesgOutput
-	2,  // 98: picolab.agent.v1.Agent.Power:output_type -> picolab.agent.v1.Empty
-	64, // [64:99] is the sub-list for method output_type
-	29, // [29:64] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	9,  // 20: picolab.agent.v1.SinkInput.ack:type_name -> picolab.agent.v1.Ack
+	56, // 21: picolab.agent.v1.SinkOutput.result:type_name -> picolab.agent.v1.Transfer
+	56, // 22: picolab.agent.v1.SinkOutput.progress:type_name -> picolab.agent.v1.Transfer
+	54, // 23: picolab.agent.v1.SourceInput.start:type_name -> picolab.agent.v1.SourceStart
+	9,  // 24: picolab.agent.v1.SourceInput.ack:type_name -> picolab.agent.v1.Ack
+	56, // 25: picolab.agent.v1.SourceOutput.result:type_name -> picolab.agent.v1.Transfer
+	56, // 26: picolab.agent.v1.SourceOutput.progress:type_name -> picolab.agent.v1.Transfer
+	58, // 27: picolab.agent.v1.CaptureInput.start:type_name -> picolab.agent.v1.CaptureStart
+	9,  // 28: picolab.agent.v1.CaptureInput.ack:type_name -> picolab.agent.v1.Ack
+	60, // 29: picolab.agent.v1.CaptureOutput.stats:type_name -> picolab.agent.v1.CaptureStats
+	60, // 30: picolab.agent.v1.CaptureOutput.progress:type_name -> picolab.agent.v1.CaptureStats
+	62, // 31: picolab.agent.v1.LoadInput.start:type_name -> picolab.agent.v1.LoadStart
+	9,  // 32: picolab.agent.v1.LoadInput.ack:type_name -> picolab.agent.v1.Ack
+	65, // 33: picolab.agent.v1.DmesgInput.start:type_name -> picolab.agent.v1.DmesgStart
+	9,  // 34: picolab.agent.v1.DmesgInput.ack:type_name -> picolab.agent.v1.Ack
+	67, // 35: picolab.agent.v1.DmesgOutput.lines:type_name -> picolab.agent.v1.DmesgLine
+	3,  // 36: picolab.agent.v1.Agent.Hello:input_type -> picolab.agent.v1.HelloRequest
+	5,  // 37: picolab.agent.v1.Agent.Ping:input_type -> picolab.agent.v1.PingRequest
+	7,  // 38: picolab.agent.v1.Agent.Settle:input_type -> picolab.agent.v1.SettleRequest
+	10, // 39: picolab.agent.v1.Agent.Exec:input_type -> picolab.agent.v1.ExecInput
+	14, // 40: picolab.agent.v1.Agent.Get:input_type -> picolab.agent.v1.GetInput
+	18, // 41: picolab.agent.v1.Agent.Put:input_type -> picolab.agent.v1.PutInput
+	21, // 42: picolab.agent.v1.Agent.Stat:input_type -> picolab.agent.v1.PathRequest
+	21, // 43: picolab.agent.v1.Agent.List:input_type -> picolab.agent.v1.PathRequest
+	22, // 44: picolab.agent.v1.Agent.Remove:input_type -> picolab.agent.v1.RemoveRequest
+	23, // 45: picolab.agent.v1.Agent.Mkdir:input_type -> picolab.agent.v1.MkdirRequest
+	2,  // 46: picolab.agent.v1.Agent.Links:input_type -> picolab.agent.v1.Empty
+	29, // 47: picolab.agent.v1.Agent.SetLink:input_type -> picolab.agent.v1.SetLinkRequest
+	30, // 48: picolab.agent.v1.Agent.AddLink:input_type -> picolab.agent.v1.AddLinkRequest
+	28, // 49: picolab.agent.v1.Agent.DelLink:input_type -> picolab.agent.v1.LinkRequest
+	31, // 50: picolab.agent.v1.Agent.AddAddr:input_type -> picolab.agent.v1.AddrRequest
+	31, // 51: picolab.agent.v1.Agent.DelAddr:input_type -> picolab.agent.v1.AddrRequest
+	32, // 52: picolab.agent.v1.Agent.AddRoute:input_type -> picolab.agent.v1.RouteRequest
+	32, // 53: picolab.agent.v1.Agent.DelRoute:input_type -> picolab.agent.v1.RouteRequest
+	33, // 54: picolab.agent.v1.Agent.AddNeigh:input_type -> picolab.agent.v1.NeighRequest
+	33, // 55: picolab.agent.v1.Agent.DelNeigh:input_type -> picolab.agent.v1.NeighRequest
+	34, // 56: picolab.agent.v1.Agent.Sysctl:input_type -> picolab.agent.v1.SysctlRequest
+	28, // 57: picolab.agent.v1.Agent.Driver:input_type -> picolab.agent.v1.LinkRequest
+	28, // 58: picolab.agent.v1.Agent.Features:input_type -> picolab.agent.v1.LinkRequest
+	39, // 59: picolab.agent.v1.Agent.SetFeatures:input_type -> picolab.agent.v1.SetFeaturesRequest
+	28, // 60: picolab.agent.v1.Agent.Channels:input_type -> picolab.agent.v1.LinkRequest
+	42, // 61: picolab.agent.v1.Agent.SetChannels:input_type -> picolab.agent.v1.SetChannelsRequest
+	28, // 62: picolab.agent.v1.Agent.LinkStats:input_type -> picolab.agent.v1.LinkRequest
+	44, // 63: picolab.agent.v1.Agent.Modprobe:input_type -> picolab.agent.v1.ModprobeRequest
+	45, // 64: picolab.agent.v1.Agent.Rmmod:input_type -> picolab.agent.v1.ModuleRequest
+	46, // 65: picolab.agent.v1.Agent.PingHost:input_type -> picolab.agent.v1.PingHostInput
+	50, // 66: picolab.agent.v1.Agent.Sink:input_type -> picolab.agent.v1.SinkInput
+	53, // 67: picolab.agent.v1.Agent.Source:input_type -> picolab.agent.v1.SourceInput
+	57, // 68: picolab.agent.v1.Agent.Capture:input_type -> picolab.agent.v1.CaptureInput
+	64, // 69: picolab.agent.v1.Agent.Dmesg:input_type -> picolab.agent.v1.DmesgInput
+	61, // 70: picolab.agent.v1.Agent.Load:input_type -> picolab.agent.v1.LoadInput
+	68, // 71: picolab.agent.v1.Agent.Power:input_type -> picolab.agent.v1.PowerRequest
+	4,  // 72: picolab.agent.v1.Agent.Hello:output_type -> picolab.agent.v1.HelloReply
+	6,  // 73: picolab.agent.v1.Agent.Ping:output_type -> picolab.agent.v1.PingReply
+	8,  // 74: picolab.agent.v1.Agent.Settle:output_type -> picolab.agent.v1.SettleReply
+	12, // 75: picolab.agent.v1.Agent.Exec:output_type -> picolab.agent.v1.ExecOutput
+	16, // 76: picolab.agent.v1.Agent.Get:output_type -> picolab.agent.v1.GetOutput
+	20, // 77: picolab.agent.v1.Agent.Put:output_type -> picolab.agent.v1.PutOutput
+	24, // 78: picolab.agent.v1.Agent.Stat:output_type -> picolab.agent.v1.FileInfo
+	25, // 79: picolab.agent.v1.Agent.List:output_type -> picolab.agent.v1.FileList
+	2,  // 80: picolab.agent.v1.Agent.Remove:output_type -> picolab.agent.v1.Empty
+	2,  // 81: picolab.agent.v1.Agent.Mkdir:output_type -> picolab.agent.v1.Empty
+	27, // 82: picolab.agent.v1.Agent.Links:output_type -> picolab.agent.v1.LinkList
+	2,  // 83: picolab.agent.v1.Agent.SetLink:output_type -> picolab.agent.v1.Empty
+	2,  // 84: picolab.agent.v1.Agent.AddLink:output_type -> picolab.agent.v1.Empty
+	2,  // 85: picolab.agent.v1.Agent.DelLink:output_type -> picolab.agent.v1.Empty
+	2,  // 86: picolab.agent.v1.Agent.AddAddr:output_type -> picolab.agent.v1.Empty
+	2,  // 87: picolab.agent.v1.Agent.DelAddr:output_type -> picolab.agent.v1.Empty
+	2,  // 88: picolab.agent.v1.Agent.AddRoute:output_type -> picolab.agent.v1.Empty
+	2,  // 89: picolab.agent.v1.Agent.DelRoute:output_type -> picolab.agent.v1.Empty
+	2,  // 90: picolab.agent.v1.Agent.AddNeigh:output_type -> picolab.agent.v1.Empty
+	2,  // 91: picolab.agent.v1.Agent.DelNeigh:output_type -> picolab.agent.v1.Empty
+	35, // 92: picolab.agent.v1.Agent.Sysctl:output_type -> picolab.agent.v1.SysctlReply
+	36, // 93: picolab.agent.v1.Agent.Driver:output_type -> picolab.agent.v1.DriverReply
+	38, // 94: picolab.agent.v1.Agent.Features:output_type -> picolab.agent.v1.FeatureList
+	38, // 95: picolab.agent.v1.Agent.SetFeatures:output_type -> picolab.agent.v1.FeatureList
+	41, // 96: picolab.agent.v1.Agent.Channels:output_type -> picolab.agent.v1.ChannelsReply
+	41, // 97: picolab.agent.v1.Agent.SetChannels:output_type -> picolab.agent.v1.ChannelsReply
+	43, // 98: picolab.agent.v1.Agent.LinkStats:output_type -> picolab.agent.v1.LinkStatsReply
+	2,  // 99: picolab.agent.v1.Agent.Modprobe:output_type -> picolab.agent.v1.Empty
+	2,  // 100: picolab.agent.v1.Agent.Rmmod:output_type -> picolab.agent.v1.Empty
+	48, // 101: picolab.agent.v1.Agent.PingHost:output_type -> picolab.agent.v1.PingHostOutput
+	52, // 102: picolab.agent.v1.Agent.Sink:output_type -> picolab.agent.v1.SinkOutput
+	55, // 103: picolab.agent.v1.Agent.Source:output_type -> picolab.agent.v1.SourceOutput
+	59, // 104: picolab.agent.v1.Agent.Capture:output_type -> picolab.agent.v1.CaptureOutput
+	66, // 105: picolab.agent.v1.Agent.Dmesg:output_type -> picolab.agent.v1.DmesgOutput
+	63, // 106: picolab.agent.v1.Agent.Load:output_type -> picolab.agent.v1.LoadOutput
+	2,  // 107: picolab.agent.v1.Agent.Power:output_type -> picolab.agent.v1.Empty
+	72, // [72:108] is the sub-list for method output_type
+	36, // [36:72] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_agent_proto_init() }
@@ -5484,14 +5859,17 @@ func file_agent_proto_init() {
 	file_agent_proto_msgTypes[49].OneofWrappers = []any{
 		(*SinkInput_Start)(nil),
 		(*SinkInput_Stop)(nil),
+		(*SinkInput_Ack)(nil),
 	}
 	file_agent_proto_msgTypes[51].OneofWrappers = []any{
 		(*SinkOutput_Address)(nil),
 		(*SinkOutput_Result)(nil),
+		(*SinkOutput_Progress)(nil),
 	}
 	file_agent_proto_msgTypes[52].OneofWrappers = []any{
 		(*SourceInput_Start)(nil),
 		(*SourceInput_Stop)(nil),
+		(*SourceInput_Ack)(nil),
 	}
 	file_agent_proto_msgTypes[56].OneofWrappers = []any{
 		(*CaptureInput_Start)(nil),
@@ -5502,8 +5880,19 @@ func file_agent_proto_init() {
 		(*CaptureOutput_Started)(nil),
 		(*CaptureOutput_Data)(nil),
 		(*CaptureOutput_Stats)(nil),
+		(*CaptureOutput_Progress)(nil),
 	}
 	file_agent_proto_msgTypes[60].OneofWrappers = []any{
+		(*LoadInput_Start)(nil),
+		(*LoadInput_Stop)(nil),
+		(*LoadInput_Ack)(nil),
+	}
+	file_agent_proto_msgTypes[62].OneofWrappers = []any{
+		(*LoadOutput_Ready)(nil),
+		(*LoadOutput_Progress)(nil),
+		(*LoadOutput_Result)(nil),
+	}
+	file_agent_proto_msgTypes[63].OneofWrappers = []any{
 		(*DmesgInput_Start)(nil),
 		(*DmesgInput_Ack)(nil),
 	}
@@ -5513,7 +5902,7 @@ func file_agent_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_agent_proto_rawDesc), len(file_agent_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   66,
+			NumMessages:   69,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -42,6 +42,7 @@ type AgentService interface {
 	Source(context.Context, Agent_SourceServer) error
 	Capture(context.Context, Agent_CaptureServer) error
 	Dmesg(context.Context, Agent_DmesgServer) error
+	Load(context.Context, Agent_LoadServer) error
 	Power(context.Context, *PowerRequest) (*Empty, error)
 }
 
@@ -215,6 +216,28 @@ func (x *agentDmesgServer) Send(m *DmesgOutput) error {
 
 func (x *agentDmesgServer) Recv() (*DmesgInput, error) {
 	m := new(DmesgInput)
+	if err := x.StreamServer.RecvMsg(m); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+type Agent_LoadServer interface {
+	Send(*LoadOutput) error
+	Recv() (*LoadInput, error)
+	ttrpc.StreamServer
+}
+
+type agentLoadServer struct {
+	ttrpc.StreamServer
+}
+
+func (x *agentLoadServer) Send(m *LoadOutput) error {
+	return x.StreamServer.SendMsg(m)
+}
+
+func (x *agentLoadServer) Recv() (*LoadInput, error) {
+	m := new(LoadInput)
 	if err := x.StreamServer.RecvMsg(m); err != nil {
 		return nil, err
 	}
@@ -471,6 +494,13 @@ func RegisterAgentService(srv *ttrpc.Server, svc AgentService) {
 				StreamingClient: true,
 				StreamingServer: true,
 			},
+			"Load": {
+				Handler: func(ctx context.Context, stream ttrpc.StreamServer) (interface{}, error) {
+					return nil, svc.Load(ctx, &agentLoadServer{stream})
+				},
+				StreamingClient: true,
+				StreamingServer: true,
+			},
 		},
 	})
 }
@@ -510,6 +540,7 @@ type AgentClient interface {
 	Source(context.Context) (Agent_SourceClient, error)
 	Capture(context.Context) (Agent_CaptureClient, error)
 	Dmesg(context.Context) (Agent_DmesgClient, error)
+	Load(context.Context) (Agent_LoadClient, error)
 	Power(context.Context, *PowerRequest) (*Empty, error)
 }
 
@@ -997,6 +1028,40 @@ func (x *agentDmesgClient) Send(m *DmesgInput) error {
 
 func (x *agentDmesgClient) Recv() (*DmesgOutput, error) {
 	m := new(DmesgOutput)
+	if err := x.ClientStream.RecvMsg(m); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+func (c *agentClient) Load(ctx context.Context) (Agent_LoadClient, error) {
+	stream, err := c.client.NewStream(ctx, &ttrpc.StreamDesc{
+		StreamingClient: true,
+		StreamingServer: true,
+	}, "picolab.agent.v1.Agent", "Load", nil)
+	if err != nil {
+		return nil, err
+	}
+	x := &agentLoadClient{stream}
+	return x, nil
+}
+
+type Agent_LoadClient interface {
+	Send(*LoadInput) error
+	Recv() (*LoadOutput, error)
+	ttrpc.ClientStream
+}
+
+type agentLoadClient struct {
+	ttrpc.ClientStream
+}
+
+func (x *agentLoadClient) Send(m *LoadInput) error {
+	return x.ClientStream.SendMsg(m)
+}
+
+func (x *agentLoadClient) Recv() (*LoadOutput, error) {
+	m := new(LoadOutput)
 	if err := x.ClientStream.RecvMsg(m); err != nil {
 		return nil, err
 	}

@@ -73,6 +73,7 @@ func describeStreams(d describer, svc AgentService) {
 		return svc.Capture(ctx, &agentCaptureServer{ss})
 	})
 	d.stream("Dmesg", func(ctx context.Context, ss ttrpc.StreamServer) error { return svc.Dmesg(ctx, &agentDmesgServer{ss}) })
+	d.stream("Load", func(ctx context.Context, ss ttrpc.StreamServer) error { return svc.Load(ctx, &agentLoadServer{ss}) })
 }
 
 // unary describes a call with one request and one reply.

@@ -10,6 +10,8 @@ import (
 	"net/netip"
 	"os"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Times of the control connection.
@@ -71,6 +73,14 @@ var (
 	errPeerSpeaks = errors.New("peer sent a control message during the test")
 )
 
+// lost says how a control connection ended during a test.
+func lost(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET) {
+		return errPeerGone
+	}
+	return fmt.Errorf("control connection lost during the test: %w", err)
+}
+
 // watch returns a context that ends when the peer closes the control connection, a channel that is closed when a message
 // begins, and a function to call when neither matters any more. Nothing else may read until then; the message is kept.
 // With silent, a message ends the context too: its sender could go away behind it unnoticed.
@@ -84,7 +94,7 @@ func (c *control) watch(ctx context.Context, silent bool) (watched context.Conte
 		case err == nil && silent:
 			cancel(errPeerSpeaks)
 		case err != nil && !errors.Is(err, os.ErrDeadlineExceeded):
-			cancel(errPeerGone)
+			cancel(lost(err))
 		}
 	}()
 	return ctx, done, func() {

@@ -85,16 +85,25 @@ func (o *ServerOptions) allow(v string) error {
 	return nil
 }
 
-// Run listens and serves until ctx ends. What goes wrong with clients is told on stderr.
-func (o *ServerOptions) Run(ctx context.Context, stdout, stderr io.Writer) error {
+// Listen opens the socket that Server.Serve takes.
+func (o *ServerOptions) Listen() (*net.TCPListener, error) {
 	network := network(o.Family)
 	a, err := net.ResolveTCPAddr(network, net.JoinHostPort(o.Address, strconv.Itoa(o.Port)))
 	if err != nil {
-		return fmt.Errorf("resolve address to listen on: %w", err)
+		return nil, fmt.Errorf("resolve address to listen on: %w", err)
 	}
 	l, err := net.ListenTCP(network, a)
 	if err != nil {
-		return fmt.Errorf("listen for clients: %w", err)
+		return nil, fmt.Errorf("listen for clients: %w", err)
+	}
+	return l, nil
+}
+
+// Run listens and serves until ctx ends. What goes wrong with clients is told on stderr.
+func (o *ServerOptions) Run(ctx context.Context, stdout, stderr io.Writer) error {
+	l, err := o.Listen()
+	if err != nil {
+		return err
 	}
 	if !o.Quiet {
 		var mu sync.Mutex

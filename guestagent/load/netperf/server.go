@@ -20,11 +20,14 @@ import (
 type Server struct {
 	// Allow are the networks whose clients are served; none means all.
 	Allow []netip.Prefix
-	// MaxClients is how many are served at once, 0 for 64. More wait in the backlog of the listener.
+	// MaxClients is how many are served at once, 0 for DefaultClients. More wait in the backlog of the listener.
 	MaxClients int
 	// Log tells of clients that were turned away or failed; nil is silence. It is called by several goroutines.
 	Log func(format string, args ...any)
 }
+
+// DefaultClients is how many clients a Server serves at once unless told.
+const DefaultClients = 64
 
 // Serve takes control connections from l until ctx ends, and returns when all clients and l are closed. The end of ctx
 // is no error.
@@ -58,7 +61,7 @@ func (s *Server) maxClients() int {
 	if s.MaxClients > 0 {
 		return s.MaxClients
 	}
-	return 64
+	return DefaultClients
 }
 
 // accept returns the next client that is allowed; nil when ctx has ended. It stays when the system is out of

@@ -13,8 +13,8 @@ var ErrSyntax = errors.New("capture filter")
 // maxExpression bounds what a parser is given, in bytes.
 const maxExpression = 8 << 10
 
-// whole is how many bytes of a frame a program asks for.
-const whole = 0x40000
+// Whole is more bytes than a frame has.
+const Whole = 0x40000
 
 // Filter is a parsed expression.
 type Filter struct {
@@ -51,13 +51,13 @@ func (f *Filter) Offline() ([]bpf.Instruction, error) {
 	if f.live {
 		return nil, fmt.Errorf("%w: inbound and outbound are only known of live frames", ErrSyntax)
 	}
-	return f.compile(false)
+	return f.compile(false, Whole)
 }
 
-// Live is the program for a packet socket, SO_ATTACH_FILTER.
-func (f *Filter) Live() ([]bpf.Instruction, error) { return f.compile(true) }
+// Live is the program for a packet socket, SO_ATTACH_FILTER, which cuts the frames that it takes to so many bytes.
+func (f *Filter) Live(snaplen uint32) ([]bpf.Instruction, error) { return f.compile(true, snaplen) }
 
-func (f *Filter) compile(live bool) ([]bpf.Instruction, error) {
+func (f *Filter) compile(live bool, take uint32) ([]bpf.Instruction, error) {
 	p := &program{live: live}
 	if live && f.vlans > 0 {
 		p.add(bpf.LoadConstant{Dst: bpf.RegA, Val: 0})
@@ -66,15 +66,15 @@ func (f *Filter) compile(live bool) ([]bpf.Instruction, error) {
 	yes, no := p.label(), p.label()
 	f.root.emit(p, yes, no)
 	p.place(yes)
-	p.add(bpf.RetConstant{Val: whole})
+	p.add(bpf.RetConstant{Val: take})
 	p.place(no)
 	p.add(bpf.RetConstant{Val: 0})
 	return p.resolve()
 }
 
 // Assemble is Live in the kernel's form.
-func (f *Filter) Assemble() ([]bpf.RawInstruction, error) {
-	program, err := f.Live()
+func (f *Filter) Assemble(snaplen uint32) ([]bpf.RawInstruction, error) {
+	program, err := f.Live(snaplen)
 	if err != nil {
 		return nil, err
 	}

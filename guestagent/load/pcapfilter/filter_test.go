@@ -121,7 +121,7 @@ func TestLiveWithoutTags(t *testing.T) {
 			t.Fatal(err)
 		}
 		offline, err1 := f.Offline()
-		live, err2 := f.Live()
+		live, err2 := f.Live(Whole)
 		if fmt.Sprint(offline) != fmt.Sprint(live) || errors.Join(err1, err2) != nil {
 			t.Errorf("%q: %v\n%v\n%v", expression, errors.Join(err1, err2), offline, live)
 		}
@@ -143,7 +143,7 @@ func TestLiveTagsInTheFrame(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		program, err := f.Live()
+		program, err := f.Live(Whole)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -206,7 +206,7 @@ func TestSyntaxErrors(t *testing.T) {
 	if _, err := f.Offline(); !errors.Is(err, ErrSyntax) {
 		t.Errorf("inbound in a file: %v", err)
 	}
-	if raw, err := f.Assemble(); err != nil || len(raw) < 3 {
+	if raw, err := f.Assemble(Whole); err != nil || len(raw) < 3 {
 		t.Errorf("inbound, live: %v, %v", raw, err)
 	}
 }
@@ -221,7 +221,7 @@ func FuzzFilter(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if _, err := p.Assemble(); err != nil && !errors.Is(err, ErrSyntax) {
+		if _, err := p.Assemble(Whole); err != nil && !errors.Is(err, ErrSyntax) {
 			t.Fatalf("%q: %v", expression, err)
 		}
 		if program, err := p.Offline(); err == nil {

@@ -14,11 +14,13 @@ import (
 
 // SinkOptions is where to receive.
 type SinkOptions struct {
-	Network string // "tcp" or "udp"
-	Address string // host:port, as for net.Listen
-	Idle    time.Duration
-	Timeout time.Duration // for the first byte
-	Path    string        // also store the content here
+	Network  string // "tcp" or "udp"
+	Address  string // host:port, as for net.Listen
+	Idle     time.Duration
+	Timeout  time.Duration // for the first byte
+	Path     string        // also store the content here
+	Out      io.Writer     // or write it there
+	Progress *Progress     // counts along; nil: nobody looks
 }
 
 // Sink receives one transfer.
@@ -26,7 +28,7 @@ type Sink struct {
 	o   SinkOptions
 	l   *net.TCPListener // or
 	pc  *net.UDPConn
-	out *os.File // nil: content is only hashed
+	out io.Writer // nil: content is only hashed
 
 	open []io.Closer
 }
@@ -39,7 +41,7 @@ func Listen(o SinkOptions) (s *Sink, err error) {
 	if o.Timeout <= 0 {
 		o.Timeout = DefaultTimeout
 	}
-	s = &Sink{o: o}
+	s = &Sink{o: o, out: o.Out}
 	if o.Network == "udp" {
 		err = s.listenUDP()
 	} else {
@@ -148,6 +150,7 @@ func (s *Sink) drain(ctx context.Context, conn net.Conn, sum hash.Hash) (n int64
 		extend(ctx, conn, s.o.Idle)
 		k, err := conn.Read(buf)
 		n += int64(k)
+		s.o.Progress.count(k, 0)
 		if werr := s.store(sum, buf[:k]); werr != nil {
 			return n, werr
 		}

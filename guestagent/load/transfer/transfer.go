@@ -13,6 +13,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"sync/atomic"
 	"time"
 )
 
@@ -36,6 +37,19 @@ type Result struct {
 	UDPResult
 }
 
+// Progress are the counts of a transfer under way, for other goroutines to look at.
+type Progress struct {
+	Bytes, Datagrams atomic.Int64
+}
+
+// count adds to the progress, if anybody looks.
+func (p *Progress) count(n int, datagrams int64) {
+	if p != nil {
+		p.Bytes.Add(int64(n))
+		p.Datagrams.Add(datagrams)
+	}
+}
+
 // UDPResult is what only UDP has.
 type UDPResult struct {
 	Datagrams, Lost, Duplicates, Reordered, Corrupt int64
@@ -55,10 +69,12 @@ type SourceOptions struct {
 	Target   string // address:port
 	Bytes    int64
 	Seed     uint64
-	Path     string // send this file instead of generated content; Bytes <= 0: all of it
-	Link     string // bind to this link
-	Datagram int    // UDP: bytes of each with our header
-	Rate     int64  // bytes per second; 0 = no limit
+	Path     string    // send this file instead of generated content; Bytes <= 0: all of it
+	Content  io.Reader // or this, to its end; a read of it that blocks holds up the end of ctx
+	Progress *Progress // counts along; nil: nobody looks
+	Link     string    // bind to this link
+	Datagram int       // UDP: bytes of each with our header
+	Rate     int64     // bytes per second; 0 = no limit
 	Timeout  time.Duration
 }
 
@@ -88,8 +104,11 @@ func Source(ctx context.Context, o SourceOptions) (*Result, error) {
 	return sendTCP(ctx, conn, content, o)
 }
 
-// open is the content and its length.
+// open is the content and its length, -1 when that is not known.
 func (o *SourceOptions) open() (io.Reader, int64, io.Closer, error) {
+	if o.Content != nil {
+		return o.Content, -1, io.NopCloser(nil), nil
+	}
 	if o.Path == "" {
 		if o.Bytes < 0 {
 			return nil, 0, nil, errors.New("source: negative length")
@@ -129,6 +148,7 @@ func sendTCP(ctx context.Context, conn net.Conn, content io.Reader, o SourceOpti
 		extend(ctx, conn, o.Timeout)
 		k, err := conn.Write(buf[:n])
 		res.Bytes += int64(k)
+		o.Progress.count(k, 0)
 		if err != nil {
 			res.Elapsed, res.End = time.Since(start), end(ctx, err)
 			return res, nil

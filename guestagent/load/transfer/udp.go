@@ -73,6 +73,7 @@ func (s *udpSource) data(content io.Reader, size int) error {
 		}
 		s.res.Datagrams++
 		s.res.Bytes += int64(n)
+		s.o.Progress.count(n, 1)
 	}
 }
 
@@ -129,6 +130,7 @@ func (s *Sink) receiveUDP(ctx context.Context) (*Result, error) {
 		if last = time.Now(); first.IsZero() {
 			first, r.res.Peer = last, peer.String()
 		}
+		s.o.Progress.count(len(d.content), 1)
 		if err := r.add(d, err); err != nil {
 			return nil, fmt.Errorf("sink: %w", err)
 		}
