@@ -40,7 +40,7 @@ func newHeatMap(all []report.Result) heatMap {
 	}
 	m := heatMap{Columns: slices.Sorted(maps.Keys(columns))}
 	for _, g := range report.ByCase(all) {
-		row := heatRow{Name: g.Name, Anchor: anchor(g.Name), Cells: make([][]square, len(m.Columns))}
+		row := heatRow{Name: g.Name, Anchor: "case-" + anchor(g.Name), Cells: make([][]square, len(m.Columns))}
 		for _, r := range g.Results {
 			i := slices.Index(m.Columns, column(r.Instance))
 			row.Cells[i] = append(row.Cells[i], newSquare(&r))

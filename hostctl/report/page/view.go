@@ -163,7 +163,7 @@ func facts(run report.Run) []report.Fact {
 }
 
 func newCase(g report.CaseGroup) caseView {
-	c := caseView{Name: g.Name, Anchor: anchor(g.Name)}
+	c := caseView{Name: g.Name, Anchor: "case-" + anchor(g.Name)}
 	for _, r := range g.Results {
 		c.Instances = append(c.Instances, newInstance(r))
 	}
