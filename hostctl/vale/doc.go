@@ -14,7 +14,7 @@
 //
 // Limits: frames of 14 to MaxFrame bytes, without check sequence. VLAN tags are carried, and play no part: addresses are
 // learned across VLANs, as in VALE. Multicast goes to all ports. The table has room for 65,536 addresses and more; they
-// age: one that was not a source for five minutes is forgotten. A port that floods the table with source addresses does
+// age: one that was not a source for four to five minutes is forgotten. A port that floods the table with source addresses does
 // not drive out those of others. There is no spanning tree.
 //
 // Sources: vale(4); L. Rizzo and G. Lettieri, VALE, a Switched Ethernet for Virtual Machines, CoNEXT 2012.

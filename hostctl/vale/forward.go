@@ -13,12 +13,17 @@ type member struct {
 	moves            uint64 // the table's when these held
 	id               uint8
 	up, removed      bool
+	special          bool // see special.go
 	listed           bool // in scratch.touched
 	list             []Frame
 
 	name  string
 	port  Port
 	count Counters
+
+	rate   *rate
+	line   *line
+	mirror Sink
 }
 
 // scratch is memory for a round.
@@ -34,6 +39,13 @@ var everybody = new(member)
 // round takes a batch from each port and gives each its share. It returns how many frames were moved.
 func (s *Switch) round() (moved int) {
 	s.pace.rounds++
+	s.waker.deadline = never
+	if s.pace.rounds%clockRounds == 0 {
+		s.age()
+	}
+	if len(s.lines) > 0 {
+		moved += s.arrivals()
+	}
 	for _, m := range s.members {
 		if !m.removed {
 			moved += s.receive(m)
@@ -52,10 +64,26 @@ func (s *Switch) round() (moved int) {
 	return moved
 }
 
+// clockRounds is how often, in rounds, the clock is looked at; a sleep counts as that many.
+const clockRounds = 1024
+
+// age lets the table's entries age.
+func (s *Switch) age() {
+	if now := s.waker.clock(); now-s.ticked >= tickEvery {
+		s.ticked = now
+		s.table.tick()
+	}
+}
+
 // receive takes a batch from a port and lists it.
 func (s *Switch) receive(m *member) int {
 	batch := s.scratch.batch[:]
-	n, err := s.callReceive(m, batch)
+	n, err := 0, error(nil)
+	if m.special {
+		n, err = s.receiveSpecial(m, batch)
+	} else {
+		n, err = s.callReceive(m, batch)
+	}
 	if err != nil {
 		s.fail(m, err)
 		return 0
@@ -64,6 +92,10 @@ func (s *Switch) receive(m *member) int {
 		return 0
 	}
 	batch = batch[:n]
+	if !m.up {
+		m.hush(batch)
+		return n
+	}
 	only := s.classify(m, batch)
 	if only != nil && only != everybody && !only.listed {
 		s.deliver(only, batch) // no list needed
@@ -79,6 +111,15 @@ func (s *Switch) receive(m *member) int {
 		}
 	}
 	return n
+}
+
+// hush counts what came over a link that is down.
+func (m *member) hush(batch []Frame) {
+	for i := range batch {
+		m.count.FromBytes += uint64(len(batch[i].Data))
+	}
+	m.count.FromFrames += uint64(len(batch))
+	m.count.FromDown += uint64(len(batch))
 }
 
 // classify is the first pass: it finds out where each frame of a batch goes. It returns where all of them go, or nil.
@@ -212,11 +253,21 @@ func (s *Switch) deliver(m *member, frames []Frame) {
 	case m.removed:
 	case !m.up:
 		m.count.ToDown += uint64(len(frames))
-	case offloaded(frames):
-		s.complete(m, frames, s.callOffloads(m))
+	case m.special:
+		show(m.mirror, m.name, true, frames)
+		s.deliverSpecial(m, frames)
 	default:
-		s.send(m, frames)
+		s.deliverPlain(m, frames)
 	}
+}
+
+// deliverPlain is deliver for a port whose line is good.
+func (s *Switch) deliverPlain(m *member, frames []Frame) {
+	if offloaded(frames) {
+		s.complete(m, frames, s.callOffloads(m))
+		return
+	}
+	s.send(m, frames)
 }
 
 // offloaded reports whether anything is to be done for one of the frames.
@@ -228,14 +279,15 @@ func offloaded(frames []Frame) bool {
 	return all != 0
 }
 
-// send gives complete frames to a port, at most MaxBatch.
-func (s *Switch) send(m *member, frames []Frame) {
-	if len(frames) == 0 || m.removed {
-		return
+// send gives complete frames to a port, at most MaxBatch, and returns how many it took.
+func (s *Switch) send(m *member, frames []Frame) int {
+	if m.removed {
+		return 0
 	}
 	n, bytes := s.callSend(m, frames)
 	c := &m.count
 	c.ToFrames += uint64(n)
 	c.ToBytes += uint64(bytes)
 	c.ToFull += uint64(len(frames) - n)
+	return n
 }

@@ -41,7 +41,7 @@ type Waker interface {
 	Unwatch(fd int)
 	// Wake wakes the switch up. It costs next to nothing while the switch is awake.
 	Wake()
-	// WakeAfter makes the switch call Receive once d has passed, and holds for one time. Only for calls from inside the
-	// port's Receive, Send and Arm.
+	// WakeAfter makes the switch call Receive once d has passed. It holds until the next call of Receive, and may be called
+	// only from inside the port's Receive, Send and Arm.
 	WakeAfter(d time.Duration)
 }

@@ -8,7 +8,12 @@ import "encoding/binary"
 type store struct {
 	bytes  []byte
 	frames []Frame
+	full   bool // the port takes nothing more
 }
+
+// maxSegments is into how many a packet is cut at most: 64 KiB at the least segment size of Linux (TCP_MIN_MSS). More is
+// what somebody does who wants us to be busy.
+const maxSegments = 65536 / 48
 
 // storeRoom is for some of the longest frames, headers of their segments included.
 const storeRoom = 4 * MaxFrame
@@ -33,6 +38,7 @@ func (s *Switch) complete(m *member, frames []Frame, takes Offloads) {
 	if st.bytes == nil {
 		st.bytes, st.frames = make([]byte, 0, storeRoom), make([]Frame, 0, MaxBatch)
 	}
+	st.full = false
 	for i := range frames {
 		s.finish(m, &frames[i], takes)
 	}
@@ -41,16 +47,24 @@ func (s *Switch) complete(m *member, frames []Frame, takes Offloads) {
 
 // emit delivers what is in the store.
 func (s *Switch) emit(m *member) {
-	s.send(m, s.store.frames)
-	s.store.frames, s.store.bytes = s.store.frames[:0], s.store.bytes[:0]
+	s.part(m)
+	s.store.bytes = s.store.bytes[:0]
+}
+
+// part delivers the frames of the store, and leaves their bytes.
+func (s *Switch) part(m *member) {
+	st := &s.store
+	if len(st.frames) > 0 && s.send(m, st.frames) == 0 {
+		st.full = true
+	}
+	st.frames = st.frames[:0]
 }
 
 // append adds a frame to those to be delivered. Its memory may be in the store, of which emit would take it away: whoever
 // fills the store sees to it, with reserve, that there is room before.
 func (s *Switch) append(m *member, f Frame) {
 	if len(s.store.frames) == MaxBatch {
-		s.send(m, s.store.frames)
-		s.store.frames = s.store.frames[:0]
+		s.part(m)
 	}
 	s.store.frames = append(s.store.frames, f)
 }
@@ -122,12 +136,17 @@ func isVLAN(ethertype []byte) bool {
 // segment cuts a packet into those that it stands for.
 func (s *Switch) segment(m *member, f *Frame) {
 	c, ok := dissect(f)
-	if !ok {
+	size, total := int(f.Header.GSOSize), len(f.Data)-c.payload
+	if !ok || total > maxSegments*size {
 		m.count.ToOffload++
 		return
 	}
-	size, total := int(f.Header.GSOSize), len(f.Data)-c.payload
 	for at := 0; at < total || at == 0; at += size {
+		if s.store.full { // making the others would be for nothing
+			m.count.ToSegments++
+			m.count.ToFull++
+			continue
+		}
 		n := min(size, total-at)
 		s.reserve(m, c.payload+n)
 		seg := s.store.take(c.payload + n)

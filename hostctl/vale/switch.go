@@ -3,6 +3,7 @@ package vale
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 )
@@ -29,6 +30,7 @@ type Options struct {
 type Switch struct {
 	opt    Options
 	waker  *waker
+	spins  bool         // there is more than one CPU, so spinning can help
 	want   atomic.Int32 // how many wait for mu
 	mu     sync.Mutex   // held by the worker while it works
 	calm   sync.Cond    // want went down
@@ -40,7 +42,10 @@ type Switch struct {
 	table   *table
 	members []*member
 	byID    [256]*member
-	ids     int // where to look for a free id
+	ids     int       // where to look for a free id
+	lines   []*member // whose line is bad
+	mirror  Sink
+	ticked  int64 // when the table was
 	scratch scratch
 	store   store
 	failed  []*member // to be closed
@@ -66,7 +71,7 @@ func newSwitch(opt Options) (*Switch, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make switch: %w", err)
 	}
-	s := &Switch{opt: opt, waker: w, table: newTable()}
+	s := &Switch{opt: opt, waker: w, table: newTable(), spins: runtime.NumCPU() > 1}
 	s.calm.L = &s.mu
 	return s, nil
 }
@@ -111,6 +116,7 @@ func (s *Switch) add(name string, p Port) {
 	m := &member{id: uint8(s.ids), name: name, port: p, up: true}
 	s.byID[s.ids] = m
 	s.members = append(s.members, m)
+	s.sort()
 	s.ids = (s.ids + 1) % MaxPorts // an id in use lately may be in somebody's head
 }
 
@@ -149,11 +155,9 @@ func (s *Switch) remove(m *member) {
 		}
 	}
 	s.members, s.byID[m.id] = kept, nil
-	for _, o := range kept {
-		o.lastDst, o.dest = 0, nil
-	}
 	m.removed = true
-	s.table.drop(m.id)
+	s.table.drop(m.id) // and so what others remember of the table
+	s.sort()
 }
 
 // Close detaches all ports, closes them and ends the switch.

@@ -11,7 +11,8 @@ const (
 	buckets    = 1 << bucketBits
 	maxPerPort = buckets * ways / 2 // addresses that one port may own, so that it cannot fill the table
 	multicast  = 1                  // first bit on the wire, in an address as word loads it
-	ageLimit   = 4                  // ticks; see tickEvery
+	ageLimit   = 4                  // ticks
+	tickEvery  = 60e9               // nanoseconds: so an address is forgotten after four to five minutes
 )
 
 // table maps addresses to ports: two-choice hashing over buckets of one cache line, so a lookup touches two lines at most.
