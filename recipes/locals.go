@@ -61,6 +61,12 @@ func (s Suite) Takes(name string) bool {
 	})
 }
 
+// CheckName checks the recipe's own name alone.
+func (r *Recipe) CheckName() error {
+	c := Recipe{Name: r.Name, Kind: "guest", Architecture: "amd64", file: r.file, where: r.where}
+	return c.checkHead()
+}
+
 // HasKernel says whether the image has a kernel at all.
 func (r *Recipe) HasKernel() bool { return r.Kernel.Package != "" || r.Kernel.Image.Path != "" }
 

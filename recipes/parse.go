@@ -171,16 +171,27 @@ func (p places) walkPair(file string, data []byte, path string, v *ast.MappingVa
 }
 
 func (p places) note(file string, data []byte, path string, n ast.Node) {
-	switch m := n.(type) { // in blocks the library has a mapping begin at its first colon
-	case *ast.MappingNode:
-		if !m.IsFlowStyle && len(m.Values) > 0 {
-			n = m.Values[0].Key
+	if first := firstKey(n); first != nil {
+		if _, named := p[path]; named {
+			return // by its key
 		}
-	case *ast.MappingValueNode:
-		n = m.Key
+		n = first
 	}
 	line, column := lineOf(n), columnOf(n)
 	p[path] = place{file: file, line: line, column: column, excerpt: excerpt(data, line, column)}
+}
+
+// firstKey is where a mapping in a block begins: the library has it begin at its first colon.
+func firstKey(n ast.Node) ast.Node {
+	switch m := n.(type) {
+	case *ast.MappingNode:
+		if !m.IsFlowStyle && len(m.Values) > 0 {
+			return m.Values[0].Key
+		}
+	case *ast.MappingValueNode:
+		return m.Key
+	}
+	return nil
 }
 
 func columnOf(n ast.Node) int {

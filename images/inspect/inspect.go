@@ -60,11 +60,11 @@ type opener func(name string) (io.ReadCloser, error)
 // Open looks into the image at path.
 func Open(ctx context.Context, path string) (*Report, error) {
 	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && info.IsDir() {
+		return openFolder(ctx, path)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("inspect: %w", err)
-	}
-	if info.IsDir() {
-		return openFolder(ctx, path)
 	}
 	r, err := openDisk(ctx, path)
 	if err != nil {

@@ -35,7 +35,8 @@ The disk's FAT partition can be read and written on any computer; --free is the 
 		Example: `  labimage disk build/images/host -o host.img
   labimage disk build/images/guest -o guest.qcow2 --format qcow2 --host build/images/host
   labimage disk build/images/host -o old-pc.img --layout mbr --free "500 MB"`,
-		Args: cobra.ExactArgs(1),
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: completeImages(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.image = args[0]
 			return o.run(cmd.Context(), e)

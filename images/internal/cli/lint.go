@@ -38,7 +38,8 @@ recipe's text: modules that the kernel does not have, sizes past the limits, a s
 are no longer supported, entries of exclude that nothing needs, files with two owners, modules without a signature.
 
 With --lspci it also looks for the drivers of a machine's network cards: run lspci -n there, and give the output, or -
-for the standard input. Packages that are not in the store are downloaded, as by labimage build.
+for the standard input. Packages that are not in the store are downloaded, as by labimage build; with --offline the rules that
+need them are left out then.
 
 Exit codes: 0 nothing, or warnings only; 1 errors (with --strict: warnings too), or it failed; 2 wrong usage.`,
 		Example: `  labimage lint ./mine.yaml
@@ -120,7 +121,10 @@ func (o *lintOptions) check(ctx context.Context, e *Env, cards []lint.Card) ([]l
 	o.Progress, o.Warn = fetch.NewProgress(e.Stderr), e.say
 	_, in.Lock, err = assemble.Prepare(ctx, store, o.Source)
 	var wrong []lint.Finding
+	var offline *assemble.OfflineError
 	switch {
+	case errors.As(err, &offline):
+		e.say("%v; rules that look into packages are left out", err)
 	case errors.Is(err, lock.ErrMismatch), errors.Is(err, fs.ErrNotExist):
 		wrong = append(wrong, finding("lock", r.Fault("packages", "%v", err)))
 	case errors.As(err, &fault):

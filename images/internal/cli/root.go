@@ -36,7 +36,7 @@ const (
 )
 
 // verbs makes the commands below labimage, in the order of the help text.
-var verbs = []func(*Env) *cobra.Command{buildCommand, verifyCommand, lockCommand, lintCommand, recipesCommand, inspectCommand, diffCommand, diskCommand, flashCommand}
+var verbs = []func(*Env) *cobra.Command{newCommand, buildCommand, verifyCommand, lockCommand, lintCommand, recipesCommand, inspectCommand, diffCommand, diskCommand, flashCommand}
 
 // usageError is a command line that makes no sense.
 type usageError struct{ error }
@@ -91,7 +91,8 @@ func rootCommand(e *Env) *cobra.Command {
 		Short: "Build lab images from recipes and check them",
 		Long: `Labimage builds guest and host images from recipes: Debian packages named by a lock, each by its SHA-256, and one
 busybox of Go commands. The same recipe and lock give the same bytes everywhere; no root is needed.`,
-		Example: `  labimage build guest -o build/images/guest
+		Example: `  labimage new mine
+  labimage build guest -o build/images/guest
   labimage build ./my-guest.yaml -o build/images/mine --mirror http://mirror.example/debian
   labimage verify build/images/guest`,
 		SilenceUsage:  true,
@@ -103,7 +104,7 @@ busybox of Go commands. The same recipe and lock give the same bytes everywhere;
 			return nil
 		},
 		RunE: func(*cobra.Command, []string) error {
-			return usageError{errors.New("a verb is missing: build, verify, lock, recipes, inspect, disk or flash")}
+			return usageError{errors.New("a verb is missing: new, build, verify, lock, lint, recipes, inspect, diff, disk or flash")}
 		},
 	}
 	root.SetArgs(e.Args)

@@ -32,7 +32,8 @@ copy of the sources, umask, time zone, language, home and number of CPUs, and co
 used again. The first difference is named down to the file inside the archive. It takes about a minute.`,
 		Example: `  labimage verify build/images/guest
   labimage verify /srv/images/mine --recipe ./mine.yaml`,
-		Args: cobra.ExactArgs(1),
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: completeImages(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.dir = args[0]
 			return o.run(cmd.Context(), e)

@@ -92,6 +92,8 @@ func (b *Bench) Publish(t testing.TB, version string) {
 		{Name: "linux-image-6.1.0-test", Version: "1", Content: Kernel(t)},
 		{Name: "tool", Version: version, Fields: "Depends: libtool\n", Content: tool},
 		{Name: "libtool", Version: version, Content: lib},
+		{Name: "shim-signed", Version: "1.44~1+deb12u1+15.8-1~deb12u1", Content: Deb(t, "shim-signed", "1.44~1+deb12u1+15.8-1~deb12u1", File{Path: "usr/lib/shim/x", Content: "old"})},
+		{Name: "thief", Version: "1", Content: Deb(t, "thief", "1", File{Path: "usr/bin/tool", Content: "of another package"})},
 		{Name: "firmware-leaf", Version: "1", Content: Firmware(t)},
 	}}, b.key)
 	b.Put(t, archivetest.Suite{Name: "bookworm", Date: Date, Packages: []archivetest.Package{
