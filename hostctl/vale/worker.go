@@ -91,7 +91,7 @@ func (s *Switch) sleep() {
 			return
 		}
 	}
-	if s.want.Load() > 0 {
+	if s.want.Load() > 0 || s.failed != nil {
 		return
 	}
 	p.sleeps++
