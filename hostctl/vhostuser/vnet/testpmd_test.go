@@ -153,10 +153,8 @@ func BenchmarkTestpmd(b *testing.B) {
 	}
 }
 
-// benchTime is how long a rate is measured.
-const benchTime = time.Second
-
 func benchTestpmd(b *testing.B, packed bool, size, length int) {
+	testpmd.Prioritise(b)
 	var ours, theirs float64
 	for b.Loop() {
 		ours += oursForwards(b, packed, size, length)
@@ -179,15 +177,6 @@ func client(b *testing.B, dir string, packed bool, size, length int) *testpmd.Pr
 	return p
 }
 
-// rate returns how many frames a second the client receives.
-func rate(p *testpmd.Process) float64 {
-	count := func() uint64 { return p.Stats(0).Rx + p.Stats(1).Rx }
-	time.Sleep(benchTime / 5) // until the rings have filled
-	before, start := count(), time.Now()
-	time.Sleep(benchTime)
-	return float64(count()-before) / time.Since(start).Seconds()
-}
-
 func oursForwards(b *testing.B, packed bool, size, length int) float64 {
 	dir := socketDir(b)
 	ports := [2]*Port{servePort(b, filepath.Join(dir, "a")), servePort(b, filepath.Join(dir, "b"))}
@@ -196,7 +185,7 @@ func oursForwards(b *testing.B, packed bool, size, length int) float64 {
 	forwarding.Go(func() { forward(ports, &stop) })
 	p := client(b, dir, packed, size, length)
 	await(b, "the ports' way up", func() bool { return up(ports[0]) && up(ports[1]) })
-	r := rate(p)
+	r := p.BestRate(0, 1)
 	stop.Store(true)
 	forwarding.Wait()
 	p.Stop()
@@ -229,7 +218,7 @@ func testpmdForwards(b *testing.B, packed bool, size, length int) float64 {
 		Args: []string{"--forward-mode=io", fmt.Sprintf("--txd=%d", size), fmt.Sprintf("--rxd=%d", size)}})
 	vhost.Command("start")
 	p := client(b, dir, packed, size, length)
-	r := rate(p)
+	r := p.BestRate(0, 1)
 	p.Stop()
 	vhost.Stop()
 	return r

@@ -1,0 +1,243 @@
+package memif
+
+import (
+	"fmt"
+	"sync/atomic"
+)
+
+// batch is what a call of Take or Put works on, and its counts.
+type batch struct {
+	run    func() error // the method that does it, once: method values allocate
+	frames [][]byte
+	n      int
+	bytes  uint64
+	bad    uint64 // frames that cannot be, or for which there is no room
+}
+
+// work runs the batch on the frames.
+func (r *ring) work(b *batch, frames [][]byte) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	b.frames, b.n, b.bytes, b.bad = frames, 0, 0, 0
+	if r.regions == nil {
+		return ErrDown
+	}
+	err := r.err
+	if err == nil {
+		err = guard(b.run)
+	}
+	b.frames = nil
+	if err != nil {
+		r.err = err
+	}
+	return err
+}
+
+// takeAll copies frames out of the ring.
+func (r *ring) takeAll(b *batch) error {
+	avail, err := r.ready(len(b.frames))
+	if err != nil || avail == 0 {
+		return err
+	}
+	from := r.pos
+	for b.n < len(b.frames) && avail > 0 && err == nil {
+		var used int
+		if used, err = r.takeOne(b, avail); used == 0 {
+			break
+		}
+		avail -= used
+		r.pos += uint16(used)
+	}
+	if r.client {
+		for ; from != r.pos; from++ {
+			r.offer(from)
+		}
+	}
+	r.publish()
+	if r.armed {
+		r.armed = false
+		r.view.setFlags(flagMask)
+	}
+	return err
+}
+
+// takeOne copies the next frame, and returns how many entries it takes; 0 if its end is not there yet.
+func (r *ring) takeOne(b *batch, avail int) (used int, err error) {
+	d := &r.view.desc[r.pos&(r.size-1)]
+	what, where := d.what, d.where
+	if what&flagNext != 0 {
+		return r.takeChain(b, avail)
+	}
+	mem := r.piece(what, where)
+	if mem == nil {
+		return 0, r.outside(what, where)
+	}
+	f := &b.frames[b.n]
+	if len(mem) < minFrame || len(mem) > cap(*f) {
+		b.bad++
+		return 1, nil
+	}
+	*f = (*f)[:len(mem)]
+	copy(*f, mem)
+	b.n++
+	b.bytes += uint64(len(mem))
+	return 1, nil
+}
+
+// takeChain is takeOne for a frame in several buffers.
+func (r *ring) takeChain(b *batch, avail int) (used int, err error) {
+	f := b.frames[b.n][:0]
+	fits := true
+	for used < avail {
+		d := &r.view.desc[(r.pos+uint16(used))&(r.size-1)]
+		what, where := d.what, d.where
+		used++
+		mem := r.piece(what, where)
+		if mem == nil {
+			return 0, r.outside(what, where)
+		}
+		if fits = fits && len(f)+len(mem) <= cap(f); fits {
+			f = append(f, mem...)
+		}
+		if what&flagNext == 0 {
+			if !fits || len(f) < minFrame {
+				b.bad++
+				return used, nil
+			}
+			b.frames[b.n] = f
+			b.n++
+			b.bytes += uint64(len(f))
+			return used, nil
+		}
+	}
+	if used == int(r.size) {
+		return 0, fmt.Errorf("frame of more than %d buffers: %w", r.size, errBroken)
+	}
+	return 0, nil
+}
+
+func (r *ring) outside(what, where uint64) error {
+	return fmt.Errorf("buffer of %d bytes at %#x of region %d: %w", what>>lengthShift, where&maxLength, what>>regionShift&halfMask, errBroken)
+}
+
+// putAll copies frames into the ring. Those that do not fit are left out.
+func (r *ring) putAll(b *batch) error {
+	avail, err := r.ready(len(b.frames))
+	if err != nil || avail == 0 {
+		return err
+	}
+	for _, f := range b.frames {
+		if avail == 0 {
+			break
+		}
+		used, err := r.putOne(f, avail)
+		if used == 0 && err == nil { // there may be more buffers by now
+			if avail, err = r.look(); avail > 0 {
+				used, err = r.putOne(f, avail)
+			}
+		}
+		if err != nil {
+			return err
+		}
+		if used == 0 {
+			continue
+		}
+		avail -= used
+		r.pos += uint16(used)
+		b.n++
+		b.bytes += uint64(len(f))
+	}
+	r.publish()
+	r.call()
+	return nil
+}
+
+// putOne copies a frame to the next buffers and returns how many it takes; 0 if there are not enough.
+func (r *ring) putOne(f []byte, avail int) (used int, err error) {
+	what, where, mem := r.buffer(r.pos)
+	if mem == nil {
+		return 0, r.outside(what, where)
+	}
+	if len(f) > len(mem) {
+		return r.putChain(f, avail)
+	}
+	copy(mem, f)
+	r.fill(r.pos, what, where, len(f), 0)
+	return 1, nil
+}
+
+// putChain is putOne for a frame that takes several buffers.
+func (r *ring) putChain(f []byte, avail int) (used int, err error) {
+	room := 0
+	for ; room < len(f); used++ {
+		if used == avail {
+			return 0, nil
+		}
+		what, where, mem := r.buffer(r.pos + uint16(used))
+		if mem == nil {
+			return 0, r.outside(what, where)
+		}
+		room += len(mem)
+	}
+	for i := range used {
+		what, where, mem := r.buffer(r.pos + uint16(i))
+		n := copy(mem, f)
+		f = f[n:]
+		flags := uint64(flagNext)
+		if i == used-1 {
+			flags = 0
+		}
+		r.fill(r.pos+uint16(i), what, where, n, flags)
+	}
+	if len(f) > 0 { // the peer changed its descriptors in between
+		return 0, fmt.Errorf("buffers became shorter: %w", errBroken)
+	}
+	return used, nil
+}
+
+// buffer returns the empty buffer of entry i: the client's is its own, whatever the descriptor says.
+func (r *ring) buffer(i uint16) (what, where uint64, mem []byte) {
+	if r.client {
+		where = r.place(i)
+		return 0, where, r.regions[0][where : where+uint64(r.room)]
+	}
+	d := &r.view.desc[i&(r.size-1)]
+	what, where = d.what, d.where
+	return what, where, r.piece(what, where)
+}
+
+// fill writes the descriptor of n bytes in the buffer of entry i.
+func (r *ring) fill(i uint16, what, where uint64, n int, flags uint64) {
+	d := &r.view.desc[i&(r.size-1)]
+	if r.client {
+		d.where = where
+	}
+	d.what = what&(halfMask<<regionShift) | uint64(n)<<lengthShift | flags
+}
+
+// arm asks for an interrupt when there is a frame, and reports whether there is one already.
+func (r *ring) arm() (more bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.regions == nil || r.err != nil {
+		return false
+	}
+	r.more = false
+	err := guard(r.armIt)
+	return r.more || err != nil
+}
+
+func (r *ring) doArm() error {
+	r.view.setFlags(0)
+	r.armed = true
+	n, err := r.look()
+	r.more = n > 0
+	return err
+}
+
+// add leaves a counter alone that does not change.
+func add(c *atomic.Uint64, n uint64) {
+	if n != 0 {
+		c.Add(n)
+	}
+}
