@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"picolab/hostctl/vhostuser/internal/unixsock"
@@ -34,7 +35,9 @@ type Server struct {
 	dev      Device
 	opt      Options
 	path     string
-	listener *net.UnixListener // nil in client mode
+	listener *net.UnixListener            // nil in client mode
+	given    atomic.Pointer[net.UnixConn] // the one connection to serve, by FromFD
+	only     bool                         // given was all
 	once     sync.Once
 	closed   chan struct{}
 }
@@ -61,6 +64,34 @@ func Listen(path string, dev Device, opt Options) (*Server, error) {
 // Dial returns a server that connects to a front-end listening at path (QEMU's server=on), again and again.
 func Dial(path string, dev Device, opt Options) *Server { return newServer(path, dev, opt) }
 
+// FromFD returns a server on a socket that somebody else made, which becomes the server's: a listening one is listened on, a
+// connected one is served until the front-end hangs up, which ends Serve.
+func FromFD(fd int, dev Device, opt Options) (*Server, error) {
+	f := os.NewFile(uintptr(fd), "vhost-user socket")
+	defer f.Close()
+	s := newServer("", dev, opt)
+	l, err := net.FileListener(f)
+	if ul, ok := l.(*net.UnixListener); ok {
+		s.listener = ul
+		return s, nil
+	}
+	if err == nil {
+		_ = l.Close()
+	}
+	c, err := net.FileConn(f)
+	if err != nil {
+		return nil, fmt.Errorf("use descriptor %d: %w", fd, err)
+	}
+	uc, ok := c.(*net.UnixConn)
+	if !ok {
+		_ = c.Close()
+		return nil, fmt.Errorf("use descriptor %d: not a unix socket", fd)
+	}
+	s.only = true
+	s.given.Store(uc)
+	return s, nil
+}
+
 func newServer(path string, dev Device, opt Options) *Server {
 	return &Server{dev: dev, opt: opt.withDefaults(), path: path, closed: make(chan struct{})}
 }
@@ -80,7 +111,7 @@ func (s *Server) Serve(ctx context.Context) error {
 			return nil
 		}
 		s.serve(uc)
-		if s.listener == nil {
+		if s.listener == nil && !s.only {
 			s.pause() // a front-end that hangs up at once must not keep us busy
 		}
 	}
@@ -107,6 +138,9 @@ func (s *Server) serve(uc *net.UnixConn) {
 
 // next returns the next connection, or nil when the server was closed.
 func (s *Server) next() (*net.UnixConn, error) {
+	if s.only {
+		return s.given.Swap(nil), nil
+	}
 	if s.listener == nil {
 		return s.dial(), nil
 	}
@@ -148,8 +182,14 @@ func (s *Server) Close() error {
 	var err error
 	s.once.Do(func() {
 		close(s.closed)
+		if uc := s.given.Swap(nil); uc != nil {
+			err = uc.Close()
+		}
 		if s.listener != nil {
-			err = errors.Join(s.listener.Close(), os.Remove(s.path))
+			err = s.listener.Close()
+			if s.path != "" {
+				err = errors.Join(err, os.Remove(s.path))
+			}
 		}
 	})
 	return err
