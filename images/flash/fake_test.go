@@ -22,8 +22,8 @@ type stick struct {
 	Device
 	medium  []byte
 	pending []change
-	ops     int // so far: writes, syncs and reads
-	cutAt   int // operation at which the power goes, 0 for never
+	moved   int64 // bytes written and read so far; a sync counts as one
+	cutAt   int64 // byte at which the power goes, 0 for never
 	rnd     *rand.Rand
 	wrong   func(off int64, p []byte) // spoils what is read
 	writes  []int64                   // offsets
@@ -68,30 +68,39 @@ func (s *open) Device() (Device, error) {
 
 func (s *open) Close() error { s.opened--; return nil }
 
-// op counts an operation, and cuts the power.
-func (s *stick) op() error {
-	if s.ops++; s.cutAt == 0 || s.ops < s.cutAt {
-		return nil
+// move counts bytes, and cuts the power. It returns how many were moved before that.
+func (s *stick) move(n int64) (int64, error) {
+	before := s.moved
+	s.moved += n
+	if s.cutAt == 0 || s.moved < s.cutAt {
+		return n, nil
 	}
-	if s.ops == s.cutAt {
-		for _, c := range s.pending {
-			if s.rnd.IntN(2) == 0 {
-				copy(s.medium[c.off:], c.p[:s.rnd.IntN(len(c.p)+1)])
-			}
+	return max(0, s.cutAt-before), errCut
+}
+
+// lose decides what of the writes since the last sync reached the medium: each in part or not at all, by chance.
+func (s *stick) lose() {
+	for _, c := range s.pending {
+		if s.rnd.IntN(2) == 0 {
+			copy(s.medium[c.off:], c.p[:s.rnd.IntN(len(c.p)+1)])
 		}
-		s.pending = nil
 	}
-	return errCut
+	s.pending = nil
 }
 
 func (s *open) WriteAt(p []byte, off int64) (int, error) {
-	s.pending = append(s.pending, change{off, bytes.Clone(p)})
+	n, err := s.move(int64(len(p)))
+	s.pending = append(s.pending, change{off, bytes.Clone(p[:n])})
 	s.writes = append(s.writes, off)
-	return len(p), s.op()
+	if err != nil {
+		s.lose()
+	}
+	return int(n), err
 }
 
 func (s *open) Sync() error {
-	if err := s.op(); err != nil {
+	if _, err := s.move(1); err != nil {
+		s.lose()
 		return err
 	}
 	for _, c := range s.pending {
@@ -102,7 +111,7 @@ func (s *open) Sync() error {
 }
 
 func (s *open) ReadAt(p []byte, off int64) (int, error) {
-	if err := s.op(); err != nil {
+	if _, err := s.move(int64(len(p))); err != nil {
 		return 0, err
 	}
 	copy(p, s.medium[off:])

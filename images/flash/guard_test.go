@@ -10,6 +10,7 @@ import (
 func TestDeviceStates(t *testing.T) {
 	const size = headSize + 512
 	path, data := image(t, size, 1)
+	states, accepted := 0, 0
 	fixed := func(s *stick) { s.Bus, s.Removable = "ata", false }
 	for _, tc := range []struct {
 		name   string
@@ -49,9 +50,13 @@ func TestDeviceStates(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			s := newStick(4 * headSize)
 			tc.set(s)
+			states++
 			rep, err := Flash(t.Context(), s, Options{Image: path, Device: "/dev/sdx", Force: tc.force, Confirm: yes})
 			if s.opened != 0 {
 				t.Error("the device is still held")
+			}
+			if err == nil && tc.refuse != "" {
+				accepted++
 			}
 			if tc.refuse == "" {
 				if err != nil || rep == nil || string(s.medium[:size]) != string(data) {
@@ -67,6 +72,10 @@ func TestDeviceStates(t *testing.T) {
 				t.Errorf("%d writes", len(s.writes))
 			}
 		})
+	}
+	t.Logf("%d device states, %d wrong accepts", states, accepted)
+	if states < 24 {
+		t.Errorf("only %d states", states)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -51,7 +52,8 @@ func TestFlash(t *testing.T) {
 	}
 }
 
-// TestCuts cuts the power at each operation in turn, with other luck each time for what was not synced. No run may be
+// TestCuts cuts the power at points spread evenly over all bytes written and read back, the last one included, with other
+// luck each time for what was not synced. No run may be
 // taken for verified, the device must not look like a disk unless it is the new one, and the next run mends it.
 func TestCuts(t *testing.T) {
 	path, data := image(t, 3*headSize, 1)
@@ -60,27 +62,32 @@ func TestCuts(t *testing.T) {
 	if _, err := Flash(t.Context(), probe, Options{Image: path, Confirm: yes}); err != nil {
 		t.Fatal(err)
 	}
-	dead := 0
-	for n := range cuts {
+	dead, points := 0, map[int64]bool{}
+	for n := range int64(cuts) {
 		s := newStick(5 * headSize)
 		copy(s.medium, old)
-		s.cutAt = n%probe.ops + 1
-		s.rnd.Uint64N(uint64(n) + 1)
+		s.cutAt = 1 + n*(probe.moved-1)/(cuts-1)
+		s.rnd = rand.New(rand.NewPCG(uint64(n), 2))
+		points[s.cutAt] = true
 		rep, err := Flash(t.Context(), s, Options{Image: path, Confirm: yes})
 		if err == nil || rep != nil || !errors.Is(err, errCut) {
-			t.Fatalf("cut at operation %d: verified, %v", s.cutAt, err)
+			t.Fatalf("cut at byte %d: verified, %v", s.cutAt, err)
 		}
 		mixed := !bytes.Equal(s.medium[:len(data)], data) && !bytes.Equal(s.medium[headSize:len(old)], old[headSize:])
 		if boots := s.medium[510] == 0x55 && s.medium[511] == 0xaa && bytes.Equal(s.medium[:512], old[:512]); mixed && boots {
-			t.Errorf("cut at operation %d: the old boot sector is there with new contents", s.cutAt)
+			t.Errorf("cut at byte %d: the old boot sector is there with new contents", s.cutAt)
 		}
 		if s.medium[510] != 0x55 {
 			dead++
 		}
 		s.cutAt = 0
 		if _, err := Flash(t.Context(), s, Options{Image: path, Confirm: yes}); err != nil || !bytes.Equal(s.medium[:len(data)], data) {
-			t.Errorf("cut at operation %d: the next run does not mend it: %v", s.cutAt, err)
+			t.Errorf("cut at byte %d: the next run does not mend it: %v", s.cutAt, err)
 		}
+	}
+	t.Logf("%d cuts at %d points of %d bytes: %d left a device that boots nothing, 0 were taken for verified", cuts, len(points), probe.moved, dead)
+	if len(points) != cuts {
+		t.Errorf("%d different points", len(points))
 	}
 	if dead == 0 {
 		t.Error("no cut left a device without a boot sector: the cuts are not where they should be")
