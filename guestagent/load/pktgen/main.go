@@ -55,6 +55,9 @@ func (o *Options) Run(ctx context.Context, std Stdio, ports Ports) (err error) {
 	}
 	r, err := Run(ctx, port, o.Config, p.interval)
 	p.summary(r)
+	if err != nil {
+		err = fmt.Errorf("%s: %w", o.Port, err)
+	}
 	return errors.Join(err, p.failed)
 }
 

@@ -5,8 +5,8 @@ const Manual = `Usage: pkt-gen -i port [-f function] [option...]
 
 Generates, receives and times Ethernet frames, as netmap's pkt-gen does.
 
-  -i port       eth0         a network interface, by AF_XDP if the system has it,
-                             else AF_PACKET
+  -i port       eth0         a network interface, by AF_XDP if the system has
+                             it, else AF_PACKET
                 packet:eth0  by AF_PACKET
                 xdp:eth0     by AF_XDP
                 tap:tap0     the other end of a tap device, made when missing
@@ -17,8 +17,8 @@ Generates, receives and times Ethernet frames, as netmap's pkt-gen does.
   -n count      frames to send or receive, round trips of ping; 0 (default):
                 until interrupted
   -t count      the same, and -f tx
-  -l size       bytes of a frame without the CRC (60). Twice, or size,min: random
-                sizes from the smaller up to below the larger
+  -l size       bytes of a frame without the CRC (60; 74 of IPv6). Twice, or
+                size,min: random sizes from the smaller up to below the larger
   -4, -6        IPv4 (default), IPv6
   -d dst[:port][-dst[:port]]  destination address and port, or a range that is
   -s src[:port][-src[:port]]  walked through, ports first (10.1.0.1:1234 and
@@ -28,7 +28,7 @@ Generates, receives and times Ethernet frames, as netmap's pkt-gen does.
   -S mac        source (the port's)
   -z, -Z        random source, random destination address and port
   -b burst      frames at a time (512; 1 of ping and pong)
-  -R rate       frames per second of all threads; bursts are at most a 300th of it
+  -R rate       frames per second of all threads; bursts are at most a 300th
   -p threads    (1) each has its queues
   -a cpu        of the first thread; the others have the next ones
   -c cpus       that threads are spread over (1; 0: all)
@@ -43,8 +43,8 @@ Generates, receives and times Ethernet frames, as netmap's pkt-gen does.
   -A            mean and deviation of the rate over the last 15 reports
   -B            count 24 bytes of framing and CRC in bandwidths
   -N            plain numbers, without K, M, G
-  -o bits       64 as -X, 256 as -r, 512 as -z, 1024 as -Z, 2048 as -A; 1, 2, 4, 8
-                and 4096 are taken without effect
+  -o bits       64 as -X, 256 as -r, 512 as -z, 1024 as -Z, 2048 as -A; 1, 2, 4,
+                8 and 4096 are taken without effect
   -C config     taken without effect
   -v            say more
   --json        one object a line on the output: start, intervals, summary

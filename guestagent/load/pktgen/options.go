@@ -42,7 +42,7 @@ const (
 // ParseOptions reads a command line.
 func ParseOptions(args []string) (*Options, error) {
 	o := &Options{wait: -1}
-	o.Config = Config{Function: Rx, Size: DefaultFrame, Threads: 1, CPU: -1, CPUs: 1, Interval: time.Second}
+	o.Config = Config{Function: Rx, Threads: 1, CPU: -1, CPUs: 1, Interval: time.Second}
 	destination := "ff:ff:ff:ff:ff:ff"
 	sizes := 0
 	options := append(o.flags(), []getopt.Option{
@@ -183,7 +183,7 @@ func (o *Options) setSize(s string, times int) error {
 }
 
 func (o *Options) setCPUs(s string) error {
-	if err := number(&o.CPUs, 0, 1<<16)(s); err != nil {
+	if err := number(&o.CPUs, 0, 1<<30)(s); err != nil {
 		return err
 	}
 	if o.CPUs > runtime.NumCPU() {
@@ -222,6 +222,9 @@ func (o *Options) finish(destinationMAC string) error {
 	}
 	if o.destination == "" {
 		o.destination = map[bool]string{false: "10.1.0.1", true: "fd01::1"}[o.Headers.V6]
+	}
+	if o.Size == 0 {
+		o.Size = max(DefaultFrame, headersLen(o.Headers.V6)+stampLen)
 	}
 	var err error
 	if o.Headers.Source, err = parseRange(o.source, o.Headers.V6); err != nil {

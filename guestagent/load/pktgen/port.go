@@ -44,6 +44,9 @@ type Queue interface {
 // Dropper is a Queue that knows how many frames came and were dropped before Receive, for want of room.
 type Dropper interface{ Dropped() (uint64, error) }
 
+// Loser is a Queue that knows how many frames it took the driver then dropped; they count as not sent.
+type Loser interface{ Lost() uint64 }
+
 // Checker is a Queue that can tell, when nothing happens, whether its link is still there and up.
 type Checker interface{ Check() error }
 

@@ -14,6 +14,11 @@ func (w *worker) send() error {
 	if ferr := w.flush(); err == nil {
 		err = ferr
 	}
+	for _, q := range w.queues {
+		if l, ok := q.(Loser); ok {
+			w.uncount(int(l.Lost()))
+		}
+	}
 	w.toc = time.Now()
 	return err
 }

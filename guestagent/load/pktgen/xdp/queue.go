@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -36,6 +37,8 @@ type queue struct {
 
 	free  []uint64 // addresses of frames to send that are ours; the last ones go first
 	taken uint32   // frames that the caller looks at
+	lost  uint64   // frames that the driver dropped
+	asked time.Time
 }
 
 func openQueue(link *net.Interface, number int, use pktgen.Use) (_ *queue, err error) {
@@ -135,7 +138,7 @@ func (q *queue) Reserve(frames [][]byte) (int, error) {
 	q.reap()
 	n := min(len(frames), len(q.free), int(q.tx.room()))
 	if n == 0 {
-		return 0, kick(q.fd)
+		return 0, q.kick()
 	}
 	for i := range n {
 		at := q.free[len(q.free)-1-i]
@@ -174,7 +177,7 @@ func (q *queue) Flush() (int, error) {
 		if q.zeroCopy && !q.tx.wanted() {
 			return int(before), nil
 		}
-		err := kick(q.fd)
+		err := q.kick()
 		left := q.tx.pending()
 		if err != nil || left == 0 || left == before || q.zeroCopy {
 			return int(left), err
@@ -183,6 +186,26 @@ func (q *queue) Flush() (int, error) {
 	}
 	return 0, nil
 }
+
+// kick sends. The kernel says EBUSY when the driver dropped a frame, which is also how it says that there is no carrier.
+func (q *queue) kick() error {
+	err := kick(q.fd)
+	if !errors.Is(err, unix.EBUSY) {
+		return err
+	}
+	q.lost++
+	if time.Since(q.asked) < askEvery {
+		return nil
+	}
+	q.asked = time.Now()
+	return q.Check()
+}
+
+// askEvery is how often the link is asked at most.
+const askEvery = 100 * time.Millisecond
+
+// Lost implements pktgen.Loser.
+func (q *queue) Lost() uint64 { return q.lost }
 
 // Receive implements pktgen.Queue.
 func (q *queue) Receive(frames [][]byte) (int, error) {

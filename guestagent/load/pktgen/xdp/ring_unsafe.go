@@ -120,7 +120,7 @@ func register(fd int, memory []byte) error {
 func kick(fd int) error {
 	_, _, e := syscall.Syscall6(unix.SYS_SENDTO, uintptr(fd), 0, 0, unix.MSG_DONTWAIT, 0, 0)
 	switch e {
-	case 0, unix.EAGAIN, unix.EBUSY, unix.ENOBUFS, unix.EINTR:
+	case 0, unix.EAGAIN, unix.ENOBUFS, unix.EINTR:
 		return nil // as much as it can just now
 	}
 	return e
