@@ -131,9 +131,15 @@ func (o *SourceOptions) open() (io.Reader, int64, io.Closer, error) {
 	return io.LimitReader(f, n), n, f, nil
 }
 
-// sendTCP sends, closes its half and waits for the sink to close the other.
+// sendTCP sends, closes its half and waits for the sink to close the other. A transfer that is broken off is reset, so
+// that the sink does not take it for whole.
 func sendTCP(ctx context.Context, conn net.Conn, content io.Reader, o SourceOptions) (*Result, error) {
 	sum, res, start := sha256.New(), &Result{Peer: conn.RemoteAddr().String()}, time.Now()
+	defer func() {
+		if tcp, ok := conn.(*net.TCPConn); ok && !res.Complete {
+			_ = tcp.SetLinger(0)
+		}
+	}()
 	buf, p := make([]byte, blockSize), newPacer(o.Rate)
 	for {
 		n, err := io.ReadFull(content, buf)
