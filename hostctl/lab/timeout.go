@@ -51,14 +51,15 @@ var table = map[Wait]scaling{
 }
 
 // Timeout is how long to wait at most: the kind's base, times 1 under KVM and 10 under TCG, times 10 for every emulated
-// machine around this one. An unknown kind is a programming error and panics.
+// machine around this one. KVM in an emulated machine counts as TCG: every exit of its guest runs through the emulation of
+// a whole world switch. An unknown kind is a programming error and panics.
 func Timeout(w Wait, accel string, nesting int) time.Duration {
 	s, ok := table[w]
 	if !ok {
 		panic("lab: no timeout for " + string(w))
 	}
 	d := s.base
-	if accel != AccelKVM && !s.native {
+	if (accel != AccelKVM || nesting > 0) && !s.native {
 		d *= 10
 	}
 	for range nesting {

@@ -15,7 +15,7 @@ func TestTimeout(t *testing.T) {
 		{WaitHello, AccelKVM, 0, 4 * time.Second},
 		{WaitHello, AccelTCG, 0, 40 * time.Second},
 		{WaitHello, AccelTCG, 1, 400 * time.Second},
-		{WaitHello, AccelKVM, 1, 40 * time.Second},
+		{WaitHello, AccelKVM, 1, 400 * time.Second},
 		{WaitStart, AccelTCG, 0, 10 * time.Second},
 		{WaitStart, AccelTCG, 1, 100 * time.Second},
 		{WaitOops, AccelTCG, 0, 500 * time.Millisecond},

@@ -31,7 +31,11 @@ func AskKVM(ctx context.Context, cache string) (ok bool, evidence string) {
 	if a, err := readAnswer(path); err == nil {
 		return a.OK, a.Evidence + " (remembered)"
 	}
-	ok, evidence = qemu.ProbeKVM(ctx)
+	limit := qemu.KVMDeadline
+	if level, _ := NestingLevel(); level > 0 {
+		limit *= 10
+	}
+	ok, evidence = qemu.ProbeKVM(ctx, limit)
 	if ctx.Err() == nil && path != "" {
 		writeAnswer(path, answer{ok, evidence}) // only a cache: the next call asks again
 	}

@@ -21,7 +21,7 @@ func needQEMU(t *testing.T) {
 
 func TestProbeGuestRunsUnderTCG(t *testing.T) {
 	needQEMU(t)
-	ok, evidence := probeAccel(t.Context(), "tcg", []string{DefaultBinary})
+	ok, evidence := probeAccel(t.Context(), "tcg", KVMDeadline, []string{DefaultBinary})
 	if !ok {
 		t.Fatal(evidence)
 	}
@@ -31,7 +31,7 @@ func TestProbeGuestRunsUnderTCG(t *testing.T) {
 func TestProbeKVMAnswersInTime(t *testing.T) {
 	needQEMU(t)
 	start := time.Now()
-	ok, evidence := ProbeKVM(t.Context())
+	ok, evidence := ProbeKVM(t.Context(), KVMDeadline)
 	if took := time.Since(start); took > 5*time.Second {
 		t.Errorf("took %v", took)
 	}
@@ -54,7 +54,7 @@ func TestProbeGuestCanFail(t *testing.T) {
 		"exits early":   {bytes.Replace(good, []byte{'R'}, []byte{'Q'}, 1), `wrote "QPLK", not "RPLK"`},
 	} {
 		probeCode = c.code
-		ok, evidence := probeAccel(t.Context(), "tcg", []string{DefaultBinary})
+		ok, evidence := probeAccel(t.Context(), "tcg", KVMDeadline, []string{DefaultBinary})
 		if ok || !strings.Contains(evidence, c.want) {
 			t.Errorf("%s: %v, %s", name, ok, evidence)
 		}

@@ -30,22 +30,23 @@ const (
 	probeMark = "RPLK"      // one letter a stage: real mode, protected mode, long mode, computation right
 )
 
-// kvmDeadline: a working KVM needs 0.1 s. Short enough that the answer is there within 5 s on a busy machine.
-const kvmDeadline = 3 * time.Second
+// KVMDeadline: a working KVM needs 0.1 s. Short enough that the answer is there within 5 s on a busy machine. Inside an
+// emulated machine everything takes ten times as long, QEMU's start most of all.
+const KVMDeadline = 3 * time.Second
 
 // ProbeKVM boots a tiny guest under KVM and says whether it ran, with the evidence. /dev/kvm being there, and KVM_CREATE_VM
-// working, does not mean that a guest runs. binary is an argument prefix, DefaultBinary when none.
-func ProbeKVM(ctx context.Context, binary ...string) (ok bool, evidence string) {
+// working, does not mean that a guest runs. limit is the guest's time. binary is an argument prefix, DefaultBinary when none.
+func ProbeKVM(ctx context.Context, limit time.Duration, binary ...string) (ok bool, evidence string) {
 	f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
 	if err != nil {
 		return false, err.Error()
 	}
 	f.Close()
-	return probeAccel(ctx, "kvm", prefix(binary))
+	return probeAccel(ctx, "kvm", limit, prefix(binary))
 }
 
 // probeAccel runs the probe guest under any accelerator; under tcg it proves the guest itself.
-func probeAccel(ctx context.Context, accel string, binary []string) (bool, string) {
+func probeAccel(ctx context.Context, accel string, limit time.Duration, binary []string) (bool, string) {
 	dir, err := os.MkdirTemp("", "picolab-probe-")
 	if err != nil {
 		return false, err.Error()
@@ -55,7 +56,7 @@ func probeAccel(ctx context.Context, accel string, binary []string) (bool, strin
 	if err := os.WriteFile(rom, probeROM(), 0o600); err != nil {
 		return false, err.Error()
 	}
-	ctx, cancel := context.WithTimeout(ctx, kvmDeadline)
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	out := &probeOutput{stop: cancel}
 	argv := append(binary, probeArgs(accel, rom)...)

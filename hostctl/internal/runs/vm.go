@@ -226,6 +226,10 @@ func (h *hostVM) nesting() int {
 	return h.lab.Spec().Nesting
 }
 
+// vmModules are what labs use and no device announces. The kernel would load some of them by itself, with a modprobe(8)
+// that the image need not have.
+var vmModules = []string{"tun", "bridge", "vhost_net", "vhost_vsock", "kvm_amd", "kvm_intel"}
+
 // install waits for the VM's drivers and root file system and copies this very program into it: whatever version of
 // hostctl the image has, the run's cases are those of the one that was called.
 func (h *hostVM) install(ctx context.Context) error {
@@ -234,6 +238,9 @@ func (h *hostVM) install(ctx context.Context) error {
 	agent := h.vm.Agent()
 	if _, err := agent.Settle(ctx); err != nil {
 		return fmt.Errorf("wait for the drivers of host %s: %w", h.vm.Name(), err)
+	}
+	for _, name := range vmModules {
+		_ = agent.Modprobe(ctx, name) // what is missing is found, and told, by the probes inside
 	}
 	if _, err := agent.Stat(ctx, place.ApplianceRoot); err != nil {
 		return fmt.Errorf("host %s has no root file system at %s: %w", h.vm.Name(), place.ApplianceRoot, err)
