@@ -64,13 +64,14 @@ var layers = []struct {
 	{"hostctl", "hostctl/internal/cli hostctl/internal/sandbox"},
 
 	{"cmd/pkt-gen", "guestagent/... hostctl/vhostuser/..."}, // registers its port "vhost:"
+	{"cmd/vale-ctl", "hostctl/vale/ctl"},
 	{"cmd/...", "images hostctl hostctl/launch guestagent/..."},
 }
 
 const (
 	agent = "guestagent/client guestagent/wire "
 	// upper is for the parts of hostctl above lab.
-	upper = agent + "hostctl/internal/... hostctl/lab hostctl/catalogue hostctl/catalogue/... hostctl/report images/manifest"
+	upper = agent + "hostctl/internal/... hostctl/lab hostctl/catalogue hostctl/catalogue/... hostctl/report hostctl/report/... images/manifest"
 )
 
 // aboveLab are the parts of hostctl/internal that use lab; lab, and what is below

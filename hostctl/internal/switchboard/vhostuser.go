@@ -29,14 +29,28 @@ type VhostUserOptions struct {
 // VhostUser returns a port for a guest's virtio-net, whose front-end connects to the socket path, or listens there. The
 // socket exists on return; it is served from Attach to Close. The guest may come, go, and come back.
 func VhostUser(path string, opt VhostUserOptions) (vale.Port, error) {
+	return newGuest(opt, func(dev vhostuser.Device) (*vhostuser.Server, error) {
+		if opt.Client {
+			return vhostuser.Dial(path, dev, opt.Server), nil
+		}
+		return vhostuser.Listen(path, dev, opt.Server)
+	})
+}
+
+// VhostUserFD is VhostUser on a socket that is open already, listening or connected. It is the port's from now on.
+func VhostUserFD(fd int, opt VhostUserOptions) (vale.Port, error) {
+	return newGuest(opt, func(dev vhostuser.Device) (*vhostuser.Server, error) {
+		return vhostuser.FromFD(fd, dev, opt.Server)
+	})
+}
+
+func newGuest(opt VhostUserOptions, serve func(vhostuser.Device) (*vhostuser.Server, error)) (vale.Port, error) {
 	g := &guest{pairs: max(opt.Pairs, 1)}
 	var err error
-	if g.port, err = vnet.New(g.pairs, events{g}); err != nil {
-		return nil, fmt.Errorf("vhost-user port: %w", err)
+	if g.port, err = vnet.New(g.pairs, events{g}); err == nil {
+		g.server, err = serve(g.port.Device())
 	}
-	if opt.Client {
-		g.server = vhostuser.Dial(path, g.port.Device(), opt.Server)
-	} else if g.server, err = vhostuser.Listen(path, g.port.Device(), opt.Server); err != nil {
+	if err != nil {
 		return nil, fmt.Errorf("vhost-user port: %w", err)
 	}
 	g.kicks, g.lists = make([]int, g.pairs), make([][]vale.Frame, g.pairs)

@@ -78,7 +78,9 @@ func (p *port) Close() error {
 	if p.listener < 0 {
 		return nil
 	}
-	p.waker.Unwatch(p.listener)
+	if p.waker != nil {
+		p.waker.Unwatch(p.listener)
+	}
 	err := errors.Join(unix.Close(p.listener), unix.Unlink(p.path))
 	p.listener = -1
 	if err != nil {
