@@ -14,7 +14,7 @@ import (
 const (
 	maxFAT     = 256 << 20 // bytes of the table; FAT32 has at most 1 GiB
 	maxFolder  = 16 << 20  // bytes of a folder; FAT has 2 MiB
-	maxDepth   = 32        // folders in folders
+	maxFolders = 10_000
 	dirEntry   = 32
 	firstData  = 2          // number of the first cluster
 	endOfChain = 0x0ffffff8 // and above
@@ -54,7 +54,7 @@ func openFAT(r *io.SectionReader) (*fat, error) {
 	if v.cluster > 0 {
 		clusters = (int64(le.Uint32(b[32:]))*bytesPerSector - v.data) / v.cluster
 	}
-	if bytesPerSector != sector || perCluster == 0 || clusters <= 0 || length*sector > maxFAT || length*sector < 4*(clusters+firstData) || v.data > r.Size() {
+	if bytesPerSector != sector || perCluster == 0 || clusters <= 0 || length*sector > maxFAT || length*sector < 4*(clusters+firstData) || v.data > r.Size() || reserved*sector+length*sector > r.Size() {
 		return nil, errors.New("FAT32: sizes out of bounds")
 	}
 	raw := make([]byte, 4*(clusters+firstData))
@@ -72,7 +72,7 @@ func openFAT(r *io.SectionReader) (*fat, error) {
 func (v *fat) chain(first uint32, most int64) ([]uint32, error) {
 	var list []uint32
 	for c := first; c < endOfChain; c = v.table[c] {
-		if c < firstData || int64(c) >= int64(len(v.table)) || int64(len(list))*v.cluster > most {
+		if c < firstData || int64(c) >= int64(len(v.table)) || len(list) > len(v.table) || int64(len(list))*v.cluster > most {
 			return nil, fmt.Errorf("FAT32: chain of cluster %d is damaged", first)
 		}
 		list = append(list, c)
@@ -254,19 +254,21 @@ func (v *fat) usage() (free, files int64, err error) {
 			free += v.cluster
 		}
 	}
-	files, err = v.below(node{name: "/", dir: true, first: v.root}, 0)
+	files, err = v.below(node{name: "/", dir: true, first: v.root}, map[uint32]bool{})
 	return free, files, err
 }
 
-func (v *fat) below(dir node, depth int) (n int64, err error) {
-	if depth > maxDepth {
-		return 0, errors.New("FAT32: folders are nested too deep")
+// below sums the files of a folder up. A folder that comes twice is damage, and would never end.
+func (v *fat) below(dir node, seen map[uint32]bool) (n int64, err error) {
+	if seen[dir.first] || len(seen) > maxFolders {
+		return 0, fmt.Errorf("FAT32: folder %s is in itself, in two places, or one too many", dir.name)
 	}
+	seen[dir.first] = true
 	list, err := v.entries(dir)
 	for _, e := range list {
 		size := e.size
 		if e.dir {
-			if size, err = v.below(e, depth+1); err != nil {
+			if size, err = v.below(e, seen); err != nil {
 				return 0, err
 			}
 		}
