@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -136,4 +137,13 @@ func alive(pid int) bool {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	_, rest, _ := strings.Cut(string(stat), ") ")
 	return err == nil && !strings.HasPrefix(rest, "Z")
+}
+
+// TestStagesInBusybox: /proc/self/exe of an appliance's hostctl is a busybox, which goes by the base name of argv[0].
+func TestStagesInBusybox(t *testing.T) {
+	for _, name := range []string{initName, entryName} {
+		if filepath.Base(name) != "hostctl" || name == "hostctl" {
+			t.Errorf("stage %q", name)
+		}
+	}
 }

@@ -18,10 +18,11 @@ import (
 	"picolab/hostctl/internal/proc"
 )
 
-// Names of the stages, as argv[0]: they show in process lists, and nobody calls hostctl by them by accident.
+// Names of the stages, as argv[0]: they show in process lists, and nobody calls hostctl by them by accident. What follows
+// the slash is the command's name, by which a busybox that hostctl is part of finds it.
 const (
-	initName  = "picolab-sandbox"
-	entryName = "picolab-lab"
+	initName  = "picolab-sandbox/hostctl"
+	entryName = "picolab-lab/hostctl"
 )
 
 // Descriptors that the stages inherit.
