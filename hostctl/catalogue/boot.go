@@ -101,6 +101,8 @@ func (b booted) Machines() []Machine {
 func (m machine) Name() string   { return m.vm.Name() }
 func (m machine) Argv() []string { return m.vm.Argv() }
 
+func (m machine) Devices() []string { return openDevices(m.vm.Pid()) }
+
 func (m machine) Slot(i int) string { return qemu.HotplugBus(m.vm.Config(), i) }
 
 func (m machine) Agent() Agent {

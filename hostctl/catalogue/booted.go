@@ -70,6 +70,7 @@ type Machine interface {
 	Findings() []Finding
 	Logs() map[string]string // evidence files that grow, by the name they get in an instance's folder
 	Argv() []string
+	Devices() []string // files below /dev that its QEMU has open, sorted
 }
 
 // Card is a network card of a running guest.

@@ -383,7 +383,7 @@ func TestEvidence(t *testing.T) {
 	if err := fake.Runner(dir, fake.Faults{}, &results).Run(t.Context(), planOf(t, c)); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"cases/s.c/lan.pcapng", "cases/s.c/own.txt", "cases/s.c/a.argv.txt", "cases/s.c/a.dmesg"}
+	want := []string{"cases/s.c/lan.pcapng", "cases/s.c/a.devices.txt", "cases/s.c/own.txt", "cases/s.c/a.argv.txt", "cases/s.c/a.dmesg"}
 	if got := results[0].Evidence; strings.Join(got, " ") != strings.Join(want, " ") {
 		t.Errorf("evidence %v, want %v", got, want)
 	}

@@ -111,6 +111,7 @@ func (tr *trial) call() {
 			tr.t.note(report.Error, fmt.Sprintf("case %s panicked: %v\n%s", tr.t.in.Case.ID, p, debug.Stack()))
 		}
 	}()
+	tr.devices()
 	tr.loadModules()
 	tr.t.in.Case.Run(tr.t)
 }

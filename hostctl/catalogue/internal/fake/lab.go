@@ -28,6 +28,7 @@ type Faults struct {
 	ShortMTU   bool                // the guests take an MTU and do not use it
 	KeepMAC    bool                // a changed address is not used on the wire
 	KeepFilter bool                // a changed address does not reach the device's filter
+	NoVhost    bool                // QEMU does not open /dev/vhost-net though a card is to have it
 	NoHotplug  bool                // cards that are plugged in do not appear
 	NoEject    bool                // cards that are plugged out stay
 	Oops       string              // what the guests' kernel says after a flood

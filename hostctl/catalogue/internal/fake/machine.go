@@ -20,6 +20,15 @@ func (n *node) Cards() []catalogue.Card    { return slices.Clone(n.cards) }
 func (n *node) Logs() map[string]string    { return nil }
 func (n *node) Argv() []string             { return []string{"fake"} }
 
+// Devices implements catalogue.Machine.
+func (n *node) Devices() []string {
+	on := func(c catalogue.NIC) bool { return c.Vhost == "on" }
+	if n.lab.Faults.NoVhost || !slices.ContainsFunc(n.spec.NICs, on) {
+		return []string{"/dev/net/tun"}
+	}
+	return []string{"/dev/net/tun", "/dev/vhost-net"}
+}
+
 func (n *node) Slot(i int) string {
 	if i >= n.spec.Spare {
 		return ""
