@@ -124,7 +124,7 @@ func imageRelease(image tree.Blob) (string, error) {
 	defer r.Close()
 	head := make([]byte, 64<<10+2*bootSector)
 	n, err := io.ReadFull(r, head)
-	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
 		return "", fmt.Errorf("read the kernel image: %w", err)
 	}
 	head = head[:n]
