@@ -19,6 +19,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if os.Getenv(onTerminal) != "" {
+		terminalMain()
+		os.Exit(0)
+	}
 	before, err := netdev.List()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
