@@ -110,6 +110,7 @@ var doors = map[string]string{
 	"golang.org/x/term":                 "hostctl/internal/cli images/internal/cli recipes/fetch",
 	"google.golang.org/grpc":            "guestagent/wire",
 	"google.golang.org/protobuf":        "guestagent/wire guestagent/client",
+	"gvisor.dev/gvisor":                 "hostctl/vale/hostip",
 }
 
 // callers names the packages that may call a function which others must not.
