@@ -23,12 +23,15 @@ type conn struct {
 	mem   *guestmem.Memory
 	rings []*Ring
 
-	features   uint64 // accepted
-	protocol   uint64 // accepted
-	status     uint64
-	backendReq int
-	log        *guestmem.Log // nil before SET_LOG_BASE
-	logFD      int
+	features uint64 // accepted
+	protocol uint64 // accepted
+	status   uint64
+	inflight inflight
+	log      *guestmem.Log // nil before SET_LOG_BASE
+	logFD    int
+
+	reqMu      sync.Mutex
+	backendReq int // guarded by reqMu
 
 	dropOnce sync.Once
 	dropErr  error // written once, before the socket is closed
@@ -51,6 +54,7 @@ func (c *conn) serve() error {
 	}
 	c.closeBackendReq()
 	c.closeLog()
+	c.inflight.close()
 	c.mem.Close()
 	c.srv.dev.Disconnected()
 	switch {
@@ -90,6 +94,7 @@ func (c *conn) dispatch(m *message) error {
 	if t := c.srv.opt.Trace; t != nil {
 		t("%s flags %#x fds %d payload %x", requestName(m.request), m.flags, len(m.fds), m.payload)
 	}
+	defer m.closeAnswer()
 	var reply []byte
 	r, err := lookup(m)
 	if err == nil {
@@ -128,11 +133,4 @@ func (c *conn) send(m *message, reply []byte) error {
 		return fmt.Errorf("reply to %s: %w", requestName(m.request), err)
 	}
 	return nil
-}
-
-func (c *conn) closeBackendReq() {
-	if c.backendReq >= 0 {
-		_ = unix.Close(c.backendReq)
-	}
-	c.backendReq = -1
 }

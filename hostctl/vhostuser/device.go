@@ -12,14 +12,18 @@ const (
 const (
 	ProtocolMQ                 = 1 << 0
 	ProtocolLogShmfd           = 1 << 1
+	ProtocolRARP               = 1 << 2 // for a NetDevice
 	ProtocolReplyAck           = 1 << 3
+	ProtocolMTU                = 1 << 4 // for a NetDevice
 	ProtocolBackendReq         = 1 << 5
 	ProtocolConfig             = 1 << 9
+	ProtocolInflight           = 1 << 12
 	ProtocolResetDevice        = 1 << 13
 	ProtocolMemSlots           = 1 << 15
 	ProtocolStatus             = 1 << 16
-	ProtocolImplemented        = ProtocolCommon | ProtocolConfig
-	ProtocolCommon             = ProtocolMQ | ProtocolLogShmfd | ProtocolReplyAck | ProtocolBackendReq | ProtocolResetDevice | ProtocolMemSlots | ProtocolStatus
+	ProtocolImplemented        = ProtocolCommon | ProtocolNet | ProtocolConfig
+	ProtocolNet                = ProtocolMTU | ProtocolRARP
+	ProtocolCommon             = ProtocolMQ | ProtocolLogShmfd | ProtocolReplyAck | ProtocolBackendReq | ProtocolInflight | ProtocolResetDevice | ProtocolMemSlots | ProtocolStatus
 	ringFeatures               = virtq.FeatureIndirect | virtq.FeatureEventIdx | virtq.FeatureVersion1 | FeatureProtocol
 	maxQueues                  = 256 // SET_VRING_KICK has 8 bits for the index
 	maxConfig                  = 256 // bytes of configuration space (VHOST_USER_MAX_CONFIG_SIZE)
@@ -48,4 +52,13 @@ type Device interface {
 	StopRing(r *Ring)
 	// Disconnected tells that the front-end has gone, after all rings were stopped.
 	Disconnected()
+}
+
+// NetDevice is what a Device has, too, that offers ProtocolNet. The Server calls it as it does the others.
+type NetDevice interface {
+	// SetMTU tells the greatest length in bytes of what an Ethernet frame of the guest's carries (NET_SET_MTU).
+	SetMTU(mtu int) error
+	// Announce tells that the guest has moved here, and does not say so itself: the network should hear from this address
+	// (SEND_RARP).
+	Announce(mac [6]byte)
 }

@@ -39,7 +39,7 @@ func newEchoDevice() *echoDevice { return &echoDevice{rings: make(map[int]*worke
 
 func (d *echoDevice) Queues() int              { return 2 }
 func (d *echoDevice) Features() uint64         { return 1<<5 | virtq.FeaturePacked }
-func (d *echoDevice) ProtocolFeatures() uint64 { return ProtocolImplemented | 1<<2 } // and one that is not
+func (d *echoDevice) ProtocolFeatures() uint64 { return ProtocolImplemented | 1<<11 } // and one that is not
 func (d *echoDevice) Config() []byte           { return []byte("configuration") }
 func (d *echoDevice) Disconnected()            {}
 

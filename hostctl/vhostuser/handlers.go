@@ -2,7 +2,6 @@ package vhostuser
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 )
 
@@ -74,19 +73,11 @@ func (c *conn) resetDevice(*message) ([]byte, error) {
 	for _, r := range c.rings {
 		r.stop()
 		r.dropKick()
+		r.forget()
 		r.enabled, r.haveAddr, r.haveBase, r.logged, r.size, r.base = false, false, false, false, 0, 0
 	}
+	c.inflight.close()
 	c.features, c.status = 0, 0
-	return nil, nil
-}
-
-// setBackendReqFD keeps the channel for requests of ours. None is made so far.
-func (c *conn) setBackendReqFD(m *message) ([]byte, error) {
-	if len(m.fds) == 0 {
-		return nil, errors.New("no descriptor")
-	}
-	c.closeBackendReq()
-	c.backendReq = m.takeFD()
 	return nil, nil
 }
 

@@ -71,6 +71,7 @@ func (c *conn) getVringBase(m *message) ([]byte, error) {
 	}
 	r.stop()
 	r.dropKick()
+	r.forget()
 	return vringState(r.index, r.base), nil
 }
 

@@ -30,8 +30,10 @@ type message struct {
 	flags   uint32
 	payload []byte
 	fds     []int
+	answer  int // descriptor that goes with the reply, or -1
 }
 
+func (m *message) u16(off int) uint16 { return binary.LittleEndian.Uint16(m.payload[off:]) }
 func (m *message) u32(off int) uint32 { return binary.LittleEndian.Uint32(m.payload[off:]) }
 func (m *message) u64(off int) uint64 { return binary.LittleEndian.Uint64(m.payload[off:]) }
 
@@ -53,6 +55,13 @@ func (m *message) close() {
 	m.fds = nil
 }
 
+// closeAnswer closes the descriptor that went with the reply.
+func (m *message) closeAnswer() {
+	if m.answer >= 0 {
+		_ = unix.Close(m.answer)
+	}
+}
+
 // codec reads requests and writes replies.
 type codec struct {
 	conn *net.UnixConn
@@ -62,7 +71,7 @@ type codec struct {
 
 // read returns the next request, whose payload is valid until the next read. On error nothing is left open.
 func (c *codec) read() (*message, error) {
-	m := &message{}
+	m := &message{answer: -1}
 	if err := c.readInto(m); err != nil {
 		m.close()
 		return nil, err
@@ -129,7 +138,11 @@ func (c *codec) reply(m *message, payload []byte) error {
 	binary.LittleEndian.PutUint32(b[4:], version|flagReply)
 	binary.LittleEndian.PutUint32(b[8:], uint32(len(payload)))
 	copy(b[headerSize:], payload)
-	_, err := c.conn.Write(b)
+	var oob []byte
+	if m.answer >= 0 {
+		oob = unix.UnixRights(m.answer)
+	}
+	_, _, err := c.conn.WriteMsgUnix(b, oob, nil)
 	return err
 }
 

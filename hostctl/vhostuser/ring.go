@@ -182,6 +182,9 @@ func (r *Ring) newQueue() (q virtq.Queue, err error) {
 	if r.logged {
 		cfg.RingLog = r.conn.log
 	}
+	if r.features&virtq.FeaturePacked != 0 {
+		cfg.Place = r.place()
+	}
 	err = guestmem.Guard(func() (err error) {
 		q, err = virtq.New(cfg)
 		return err

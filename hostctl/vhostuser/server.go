@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"picolab/hostctl/vhostuser/guestmem"
 	"picolab/hostctl/vhostuser/internal/unixsock"
 )
 
@@ -18,6 +19,11 @@ type Options struct {
 	Logf  func(format string, args ...any) // failures of the guest or the front-end; may be nil
 	Trace func(format string, args ...any) // every message; may be nil
 	Retry time.Duration                    // between attempts to connect, for Dial; 0 means 100 ms
+
+	// Places is a file, on a file system in memory best, in which packed rings note their place, so that the next process
+	// with this file resumes them if this one crashes: the front-end does not know the place, and the base that it sends is
+	// an old one. Only one Server may use it at a time. Empty for none. Split rings need none.
+	Places string
 }
 
 func (o Options) withDefaults() Options {
@@ -40,6 +46,10 @@ type Server struct {
 	only     bool                         // given was all
 	once     sync.Once
 	closed   chan struct{}
+	places   *guestmem.Shared // nil without Options.Places
+
+	mu   sync.Mutex
+	conn *conn // being served, or nil
 }
 
 // Listen returns a server on whose socket front-ends connect; it exists on return. Only this user may connect.
@@ -97,11 +107,19 @@ func newServer(path string, dev Device, opt Options) *Server {
 }
 
 // Serve serves front-ends until ctx ends or Close is called, and then returns nil. A front-end's failure ends only its
-// own connection.
+// own connection. It may be called once.
 func (s *Server) Serve(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { s.Close() })
 	defer stop()
 	defer s.Close() // waits for the other one
+	if s.opt.Places != "" {
+		places, err := openPlaces(s.opt.Places, min(s.dev.Queues(), maxQueues))
+		if err != nil {
+			return err
+		}
+		s.places = places
+		defer places.Close()
+	}
 	for {
 		uc, err := s.next()
 		if err != nil {
@@ -120,6 +138,8 @@ func (s *Server) Serve(ctx context.Context) error {
 // serve runs one connection to its end.
 func (s *Server) serve(uc *net.UnixConn) {
 	c := newConn(s, uc)
+	s.setConn(c)
+	defer s.setConn(nil)
 	done := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -134,6 +154,12 @@ func (s *Server) serve(uc *net.UnixConn) {
 	}
 	close(done)
 	wg.Wait()
+}
+
+func (s *Server) setConn(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.conn = c
 }
 
 // next returns the next connection, or nil when the server was closed.

@@ -87,7 +87,7 @@ func TestRefusals(t *testing.T) {
 		fds     []int
 	}{
 		{"feature not offered", 2, frontend.U64(1 << 63), nil},
-		{"protocol feature not offered", 16, frontend.U64(1 << 12), nil},
+		{"protocol feature not offered", 16, frontend.U64(1 << 11), nil},
 		{"CVE-2020-10723: index beyond 16 bits", 8, frontend.State(0x10000, 16), nil},
 		{"index of no ring", 8, frontend.State(2, 16), nil},
 		{"size of a running ring", 8, frontend.State(0, 16), nil},
@@ -107,7 +107,8 @@ func TestRefusals(t *testing.T) {
 		{"table with too few descriptors", 5, append(frontend.State(2, 0), make([]byte, 64)...), []int{other.FD}},
 		{"table of 2^32-1 regions", 5, frontend.State(0xffffffff, 0), nil},
 		{"table shorter than it says", 5, frontend.State(1, 0), []int{other.FD}},
-		{"CVE-2021-3839: inflight", 32, make([]byte, 20), []int{other.FD}},
+		{"MTU of no network device", 20, frontend.U64(1500), nil},
+		{"announcement by no network device", 19, frontend.U64(1), nil},
 		{"status beyond 8 bits", 39, frontend.U64(1 << 8), nil},
 		{"channel without descriptor", 21, nil, nil},
 		{"payload too long", 8, make([]byte, 16), nil},

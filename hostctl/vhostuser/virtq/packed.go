@@ -54,7 +54,10 @@ func newPacked(cfg Config) (*packed, error) {
 }
 
 // begin asks for kicks: a predecessor may have wanted none.
-func (q *packed) begin() { q.publish(eventEnable) }
+func (q *packed) begin() {
+	q.resume()
+	q.publish(eventEnable)
+}
 
 // lapped reduces a distance to two laps, after which everything looks the same.
 func (q *packed) lapped(d uint16) uint16 { return d & (q.mask<<1 | 1) }
@@ -275,7 +278,13 @@ func (q *packed) Flush() bool {
 	if q.staged == q.flushed || q.mem == nil {
 		return false
 	}
+	if q.cfg.Place != nil {
+		q.note(q.staged, q.flushed)
+	}
 	guestmem.Store32(q.desc, descSize*int(q.flushed&q.mask)+descWord, q.first)
+	if q.cfg.Place != nil {
+		q.note(q.staged, q.staged)
+	}
 	n := q.staged - q.flushed
 	q.logEntries(n)
 	q.flushed = q.staged

@@ -73,6 +73,10 @@ type Config struct {
 	Base     uint32 // where to begin, as in SET_VRING_BASE
 	Memory   *guestmem.Memory
 
+	// Place is where a packed ring notes its place, PlaceSize bytes that outlast a crash; nil for none. Where it tells of a
+	// predecessor, that counts, and not Base: the front-end does not know how far one got that crashed. Zeros tell of none.
+	Place []byte
+
 	// Dirty page logging. Writes to buffers are logged when they are pushed, those to the ring at once.
 	BufferLog   *guestmem.Log // for buffers, nil for no logging
 	RingLog     *guestmem.Log // for the ring, nil for no logging
@@ -83,6 +87,9 @@ type Config struct {
 func New(cfg Config) (Queue, error) {
 	if cfg.Size <= 0 || cfg.Size > MaxSize || bits.OnesCount(uint(cfg.Size)) != 1 {
 		return nil, fmt.Errorf("set up ring: %d entries: %w", cfg.Size, ErrConfig)
+	}
+	if cfg.Place != nil && len(cfg.Place) < PlaceSize {
+		return nil, fmt.Errorf("set up ring: place of %d bytes: %w", len(cfg.Place), ErrConfig)
 	}
 	var q layout
 	var err error

@@ -103,6 +103,29 @@ func (c *Conn) Call(request, flags uint32, payload []byte, fds ...int) []byte {
 	return reply
 }
 
+// CallFD is Call for a reply that comes with a descriptor, which is closed with the connection.
+func (c *Conn) CallFD(request uint32, payload []byte) (reply []byte, fd int) {
+	c.t.Helper()
+	if err := c.Send(request, 0, payload); err != nil {
+		c.t.Fatalf("send %d: %v", request, err)
+	}
+	b, oob := make([]byte, 4096), make([]byte, unix.CmsgSpace(4))
+	n, oobn, _, _, err := c.ReadMsgUnix(b, oob)
+	if err != nil || n < 12 {
+		c.t.Fatalf("reply to %d: %d bytes, %v", request, n, err)
+	}
+	messages, _ := unix.ParseSocketControlMessage(oob[:oobn])
+	for i := range messages {
+		fds, _ := unix.ParseUnixRights(&messages[i])
+		c.fds = append(c.fds, fds...)
+		if len(fds) == 1 {
+			return b[12:n], fds[0]
+		}
+	}
+	c.t.Fatalf("reply to %d without descriptor", request)
+	return nil, -1
+}
+
 // Do sends a message with NEED_REPLY and fails the test unless it is acknowledged as done.
 func (c *Conn) Do(request uint32, payload []byte, fds ...int) {
 	c.t.Helper()
