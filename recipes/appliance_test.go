@@ -64,7 +64,7 @@ func TestApplianceFaults(t *testing.T) {
 			t.Errorf("error %v, want %q", err, want)
 		}
 	}
-	r, err := Parse("g.yaml", []byte("name: g\nkind: guest\narchitecture: amd64\nsuites: [{name: trixie, components: [main]}]\nkernel: {package: linux-image-amd64}\nimages: [guest]\n"))
+	r, err := Parse("g.yaml", []byte("name: g\nkind: guest\narchitecture: amd64\nsuites: [{name: trixie, components: [main]}]\nkernel: {package: linux-image-amd64}\ninit: a\ncommands: [example.org/a]\nimages: [guest]\n"))
 	if err == nil {
 		err = r.Validate()
 	}

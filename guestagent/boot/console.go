@@ -24,16 +24,21 @@ const consoleReady = "picolab: console ready"
 // shellFiles are the shells to choose from, the first that is there.
 var shellFiles = []string{"/usr/bin/bash", "/bbin/gosh"}
 
-// consoles keeps a shell on every console of an appliance, unless picolab.console=off.
+// consoles keeps a shell on every console of an appliance; with the kernel argument picolab.console=serial on the serial
+// line alone, with picolab.console=off on none.
 func (g *guest) consoles(ctx context.Context) {
-	if g.conf.Cmdline["console"] == "off" {
-		return
-	}
 	var work sync.WaitGroup
 	defer work.Wait()
 	for _, c := range findConsoles("/sys") {
-		work.Go(func() { g.keepShell(ctx, c) })
+		if wanted(c, g.conf.Cmdline["console"]) {
+			work.Go(func() { g.keepShell(ctx, c) })
+		}
 	}
+}
+
+// wanted says whether a kernel argument leaves a terminal on.
+func wanted(c terminal, argument string) bool {
+	return argument != "off" && (argument != "serial" || c.name == "ttyS0")
 }
 
 // findConsoles lists the serial line, if there is one, and four virtual terminals, if there is a screen.
