@@ -63,7 +63,7 @@ func (t *table) search(mac, h uint64) *uint64 {
 
 // lookup returns the port of an address.
 func (t *table) lookup(mac uint64) (port uint8, ok bool) {
-	if e := t.find(mac); e != nil {
+	if e := t.find(mac); e != nil && mac != 0 { // 0 finds free entries
 		return uint8(*e >> 8), true
 	}
 	return 0, false
