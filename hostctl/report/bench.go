@@ -21,10 +21,15 @@ func Benchmarks(w io.Writer, o *Outcome) error {
 	b := bufio.NewWriter(w)
 	fmt.Fprintf(b, "host: %s\nkernel: %s\naccel: %s\nqemu: %s\nimage: %s\nprofile: %s\n",
 		word(o.Run.Host.Name), word(o.Run.Host.Kernel), word(o.Run.Host.Accel), word(o.Run.Host.QEMU), word(o.Run.Image), word(o.Run.Profile))
+	told := map[string]bool{}
 	for i := range o.Results {
 		r := &o.Results[i]
 		for _, f := range r.Figures {
 			name := benchmarkName(r, &f)
+			if unit := unitOf(&f); f.Better != Neither && !told[unit] {
+				told[unit] = true
+				fmt.Fprintf(b, "Unit %s better=%s\n", unit, f.Better)
+			}
 			for _, v := range f.Values {
 				fmt.Fprintf(b, "%s 1 %s %s\n", name, strconv.FormatFloat(v, 'g', -1, 64), unitOf(&f))
 			}
@@ -38,8 +43,7 @@ func Benchmarks(w io.Writer, o *Outcome) error {
 
 // unitOf joins name and unit: benchstat makes a table of each.
 func unitOf(f *Figure) string {
-	unit := strings.ReplaceAll(f.Unit, "%", "percent")
-	return word(f.Name) + "-" + word(unit)
+	return word(f.Name) + "-" + strings.ReplaceAll(f.Unit, "%", "percent")
 }
 
 func benchmarkName(r *Result, f *Figure) string {

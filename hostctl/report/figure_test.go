@@ -36,12 +36,14 @@ func TestBenchmarks(t *testing.T) {
 	if err := Benchmarks(&b, o); err != nil {
 		t.Fatal(err)
 	}
-	names := map[string]int{}
+	names, better := map[string]int{}, map[string]string{}
 	values := 0
 	for r := benchfmt.NewReader(&b, "bench.txt"); r.Scan(); {
 		switch rec := r.Result().(type) {
 		case *benchfmt.SyntaxError:
 			t.Error(rec)
+		case *benchfmt.UnitMetadata:
+			better[rec.Unit] = rec.Value
 		case *benchfmt.Result:
 			names[string(rec.Name)]++
 			values += len(rec.Values)
@@ -49,6 +51,9 @@ func TestBenchmarks(t *testing.T) {
 				t.Errorf("%s: kernel %q, image %q", rec.Name, rec.GetConfig("kernel"), rec.GetConfig("image"))
 			}
 		}
+	}
+	if len(better) != 2 || better["loss-percent"] != "lower" {
+		t.Errorf("directions %v", better)
 	}
 	if values != 2*3*(3+1) {
 		t.Errorf("%d values, want 24", values)

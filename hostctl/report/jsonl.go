@@ -100,6 +100,9 @@ func Read(r io.Reader) (results []Result, torn bool, err error) {
 		if err := json.Unmarshal(line, &res); err != nil {
 			return results, false, fmt.Errorf("read results: line %d: %w", n, err)
 		}
+		if err := res.Validate(); err != nil {
+			return results, false, fmt.Errorf("read results: line %d: %w", n, err)
+		}
 		results = append(results, res)
 	}
 }

@@ -21,7 +21,8 @@ type Env struct {
 var verbs = []func(*Env) *cobra.Command{
 	doctorCmd,
 	upCmd, psCmd, execCmd, cpCmd, consoleCmd, logsCmd, downCmd, sweepCmd,
-	listCmd, showCmd, runCmd,
+	listCmd, showCmd, runCmd, reportCmd, compareCmd, mergeCmd,
+	switchCmd,
 }
 
 // Main runs one command and returns its exit code:

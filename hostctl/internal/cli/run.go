@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,6 +17,7 @@ import (
 	"picolab/hostctl/internal/runs"
 	"picolab/hostctl/lab"
 	"picolab/hostctl/report"
+	"picolab/hostctl/report/page"
 )
 
 // exitNothing is a run's exit code when the selection has no instance.
@@ -29,6 +31,10 @@ type runOptions struct {
 	host                  string
 	failFast, keepGoing   bool
 	dryRun                bool
+	resume                string
+	shard                 string
+	baseline              string
+	threshold             float64
 }
 
 func runCmd(e *Env) *cobra.Command {
@@ -38,8 +44,8 @@ func runCmd(e *Env) *cobra.Command {
 		Short: "Run cases of the catalogue and report their verdicts",
 		Long: `Runs the selected cases (see "hostctl list --help" for selectors; all without one)
 on labs that it boots and takes down, and leaves in the output folder:
-results.jsonl (one line an instance), junit.xml, run.json, and the evidence of
-every instance: captures of the links, consoles, kernel logs, QMP logs and QEMU's
+results.jsonl (one line an instance), run.json, what is made of them (report.html,
+junit.xml, results.tap, bench.txt for benchstat), and the evidence of every instance: captures of the links, consoles, kernel logs, QMP logs and QEMU's
 command lines. What this machine lacks makes an instance a SKIP that says so.
 
 The labs are booted in the host image, which runs in one of three ways (--host):
@@ -49,6 +55,10 @@ minute more for a boot inside it without KVM); metal=ssh://[user@]pc[:port], on 
 PC that runs the image, with keys and known_hosts as ssh has them. auto takes for
 each instance the first of container and vm that has what it needs.
 
+A run that was stopped goes on with --resume DIR: what has a result is not run
+again. --shard 2/5 runs the second of five parts of about the same length; merge
+joins them. --baseline DIR compares with an earlier run and fails on regressions.
+
 Exit codes: 0 all is PASS, SKIP, XFAIL or DEGRADED; 1 a FAIL or XPASS; 2 wrong
 usage; 3 an ERROR, or an instance without a result; 4 nothing to run; 130
 interrupted, with partial results.`,
@@ -56,6 +66,9 @@ interrupted, with partial results.`,
   hostctl run vhostnet --set nic=virtio
   hostctl run vhostnet.ping --set vhost=on --host vm
   hostctl run --host metal=ssh://root@192.0.2.7 -o results
+  hostctl run --resume results
+  hostctl run --shard 1/4 -o part1 --dry-run
+  hostctl run --baseline results -o today
   hostctl run 'vnic.link-*' 'vhostnet.ping[nic=e1000]' --profile full --fail-fast`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.selectors = args
@@ -71,7 +84,11 @@ interrupted, with partial results.`,
 	f.StringVar(&o.host, "host", runs.Container, "container, vm, metal=ssh://user@pc, or auto")
 	f.BoolVar(&o.failFast, "fail-fast", false, "stop after the first FAIL, XPASS or ERROR")
 	f.BoolVar(&o.keepGoing, "keep-going", false, "run everything whatever comes of it (the default)")
-	f.BoolVar(&o.dryRun, "dry-run", false, "print what would run, and do nothing")
+	f.BoolVar(&o.dryRun, "dry-run", false, "print what would run and about how long it would take, and do nothing")
+	f.StringVar(&o.resume, "resume", "", "go on with the run in this folder")
+	f.StringVar(&o.shard, "shard", "", "run part I of N: I/N")
+	f.StringVar(&o.baseline, "baseline", "", "fail when verdicts or figures are worse than this run's")
+	f.Float64Var(&o.threshold, "threshold", defaultThreshold, "percent that a figure may be worse than the baseline's")
 	return cmd
 }
 
@@ -90,6 +107,11 @@ func run(ctx context.Context, e *Env, o runOptions) error {
 	if o.dryRun {
 		return dryRun(ctx, e.Stdout, opts, plan)
 	}
+	if o.baseline != "" { // what is wrong with it must not be found out at the end
+		if _, err := runs.Load(o.baseline); err != nil {
+			return usage("--baseline: %w", err)
+		}
+	}
 	out, err := runs.Run(ctx, opts)
 	if errors.Is(err, runs.ErrFolder) {
 		return usage("%w", err)
@@ -97,7 +119,23 @@ func run(ctx context.Context, e *Env, o runOptions) error {
 	if out == nil {
 		return err
 	}
-	return conclude(e, opts, out, err)
+	if err := conclude(e, opts, out, err); err != nil || o.baseline == "" {
+		return err
+	}
+	return againstBaseline(e, o, opts.Dir)
+}
+
+// againstBaseline compares a run that is green by itself with an earlier one.
+func againstBaseline(e *Env, o runOptions, dir string) error {
+	c, err := compared(o.baseline, dir)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(e.Stdout)
+	if err := showComparison(e, c, ""); err != nil {
+		return err
+	}
+	return regressions(e.Stdout, c, o.threshold)
 }
 
 // resolve turns flags into options, with everything that can be wrong in them.
@@ -116,13 +154,25 @@ func (o runOptions) resolve(e *Env) (runs.Options, error) {
 	if err != nil {
 		return runs.Options{}, usage("--host: %w", err)
 	}
+	if o.resume != "" && (len(o.selectors) > 0 || len(o.set) > 0 || o.output != "" || o.shard != "" || o.dryRun) {
+		return runs.Options{}, usage("--resume goes on with what the run was: no selectors, --set, --shard, --dry-run or -o with it")
+	}
+	var shard catalogue.Shard
+	if o.shard != "" {
+		if shard, err = catalogue.ParseShard(o.shard); err != nil {
+			return runs.Options{}, usage("--shard: %w", err)
+		}
+	}
+	if o.resume != "" {
+		o.output = o.resume
+	}
 	if o.output == "" {
 		o.output = "run-" + time.Now().Format("20060102-150405")
 	}
 	terminal := isTerminal(e.Stdout)
 	return runs.Options{Selectors: o.selectors, Axes: set, Profile: catalogue.Profile(o.profile), Accel: o.accel, Host: host,
-		FailFast: o.failFast, Dir: o.output, Command: append([]string{"hostctl"}, e.Args...), Stdout: e.Stdout,
-		Stderr: e.Stderr, Terminal: terminal, Color: terminal && os.Getenv("NO_COLOR") == ""}, nil
+		FailFast: o.failFast, Dir: o.output, Resume: o.resume != "", Shard: shard, Command: append([]string{"hostctl"}, e.Args...), Stdout: e.Stdout,
+		Stderr: e.Stderr, Terminal: terminal, Color: colored(e.Stdout)}, nil
 }
 
 func isTerminal(w io.Writer) bool {
@@ -145,6 +195,8 @@ func dryRun(ctx context.Context, w io.Writer, opts runs.Options, plan catalogue.
 		}
 		printGroups(w, s.Plan)
 	}
+	pace := opts.Pace()
+	fmt.Fprintf(w, "%d instances on %d labs, about %v\n", len(plan.Instances()), len(plan.Groups), plan.Estimate(pace).Round(time.Second))
 	for _, ex := range plan.Excluded {
 		fmt.Fprintf(w, "excluded %s: %s\n", ex.Instance, ex.Reason)
 	}
@@ -170,7 +222,7 @@ func conclude(e *Env, opts runs.Options, out *report.Outcome, err error) error {
 	if werr := report.Summary(e.Stdout, out, opts.Color); werr != nil {
 		return werr
 	}
-	fmt.Fprintf(e.Stdout, "results: %s\n", opts.Dir)
+	fmt.Fprintf(e.Stdout, "results: %s\nreport:  %s\n", opts.Dir, filepath.Join(opts.Dir, page.File))
 	code := out.ExitCode()
 	if err != nil {
 		return &exitError{max(code, exitInfra), err}

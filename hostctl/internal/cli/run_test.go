@@ -66,6 +66,7 @@ func TestDryRun(t *testing.T) {
 boot a(e1000)
   vnic.driver-info[nic=e1000,vhost=off]
   vnic.link-status-on[nic=e1000,vhost=off]
+4 instances on 2 labs, about 18s
 `
 	if code != 0 || out != want {
 		t.Errorf("exit code %d: %s\n%s", code, errs, out)
@@ -87,6 +88,10 @@ func TestRunRefuses(t *testing.T) {
 		{"half a --set", []string{"--set", "nic"}, exitUsage, "not axis=value"},
 		{"no such profile", []string{"--profile", "slow"}, exitUsage, "neither quick nor full"},
 		{"no such accelerator", []string{"--accel", "warp"}, exitUsage, "none of auto, kvm, tcg"},
+		{"no such part", []string{"--shard", "3/2"}, exitUsage, "I/N"},
+		{"resume something else", []string{"--resume", out, "vnic"}, exitUsage, "no selectors"},
+		{"resume nothing", []string{"--resume", out}, exitUsage, "not a folder for a run"},
+		{"no such baseline", []string{"--baseline", out, "-o", out}, exitUsage, "--baseline: read run"},
 		{"two minds", []string{"--fail-fast", "--keep-going"}, exitUsage, "exclude each other"},
 		{"nothing, dry", []string{"--dry-run", "vnic.features-off", "--set", "nic=e1000"}, exitNothing, "nothing to run"},
 		{"no images", []string{"--images", out, "-o", out, "vnic.driver-info"}, exitInfra, "no host image"},

@@ -35,7 +35,7 @@ func show(e *Env, id string) error {
 	if err != nil {
 		return err
 	}
-	p := &page{w: e.Stdout}
+	p := &sheet{w: e.Stdout}
 	p.head(c)
 	p.list("steps", c.Steps)
 	p.deviations(c)
@@ -45,19 +45,19 @@ func show(e *Env, id string) error {
 	return p.err
 }
 
-// page writes a case for people and keeps the first error.
-type page struct {
+// sheet writes a case for people and keeps the first error.
+type sheet struct {
 	w   io.Writer
 	err error
 }
 
-func (p *page) printf(format string, args ...any) {
+func (p *sheet) printf(format string, args ...any) {
 	if p.err == nil {
 		_, p.err = fmt.Fprintf(p.w, format, args...)
 	}
 }
 
-func (p *page) list(title string, lines []string) {
+func (p *sheet) list(title string, lines []string) {
 	if len(lines) == 0 {
 		return
 	}
@@ -67,7 +67,7 @@ func (p *page) list(title string, lines []string) {
 	}
 }
 
-func (p *page) head(c *catalogue.Case) {
+func (p *sheet) head(c *catalogue.Case) {
 	p.printf("%s: %s\n\n", c.ID, c.Title)
 	p.printf("seed:      %s, item %s\n", c.Seed.Doc, c.Seed.Item)
 	p.printf("criterion: %s\n", c.Seed.Criterion)
@@ -83,7 +83,7 @@ func (p *page) head(c *catalogue.Case) {
 	p.printf("lab:       %s\n", c.Topology)
 }
 
-func (p *page) deviations(c *catalogue.Case) {
+func (p *sheet) deviations(c *catalogue.Case) {
 	if len(c.Deviations) > 0 {
 		p.printf("\ndeviations:\n")
 	}
@@ -92,7 +92,7 @@ func (p *page) deviations(c *catalogue.Case) {
 	}
 }
 
-func (p *page) matrix(c *catalogue.Case) {
+func (p *sheet) matrix(c *catalogue.Case) {
 	if len(c.Matrix.Axes) > 0 {
 		p.printf("\naxes:\n")
 	}
@@ -110,7 +110,7 @@ func (p *page) matrix(c *catalogue.Case) {
 	}
 }
 
-func (p *page) params(c *catalogue.Case) {
+func (p *sheet) params(c *catalogue.Case) {
 	names := make([]string, 0, len(c.Params.Full))
 	for n := range c.Params.Full {
 		names = append(names, n)
@@ -128,7 +128,7 @@ func (p *page) params(c *catalogue.Case) {
 	}
 }
 
-func (p *page) instances(sel catalogue.Selection) {
+func (p *sheet) instances(sel catalogue.Selection) {
 	p.printf("\ninstances:\n")
 	for _, in := range sel.Instances {
 		p.printf("  %s\n", in.ID())

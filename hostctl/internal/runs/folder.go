@@ -46,13 +46,22 @@ func Prepare(dir string) (*Folder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("prepare run folder %s: %w: %w", dir, ErrFolder, err)
 	}
-	for _, name := range []string{report.RunFile, report.ResultsFile, report.JUnitFile, casesDir, labsDir, hostsDir} {
+	for _, name := range ours() {
 		if err := os.RemoveAll(filepath.Join(abs, name)); err != nil {
 			lock.Release()
 			return nil, fmt.Errorf("prepare run folder: %w", err)
 		}
 	}
 	return &Folder{dir: abs, lock: lock}, nil
+}
+
+// ours are the names of what a run leaves in its folder.
+func ours() []string {
+	names := []string{report.RunFile, report.ResultsFile, casesDir, labsDir, hostsDir}
+	for _, d := range derived {
+		names = append(names, d.name)
+	}
+	return names
 }
 
 // checkOurs refuses a folder that holds what no run made.
@@ -62,9 +71,7 @@ func checkOurs(dir string) error {
 		return fmt.Errorf("prepare run folder: %w", err)
 	}
 	for _, e := range entries {
-		switch e.Name() {
-		case lockFile, report.RunFile, report.ResultsFile, report.JUnitFile, casesDir, labsDir, hostsDir:
-		default:
+		if e.Name() != lockFile && !slices.Contains(ours(), e.Name()) {
 			return fmt.Errorf("prepare run folder %s: %w: it holds %s, which is no run's", dir, ErrFolder, e.Name())
 		}
 	}
@@ -97,12 +104,4 @@ func (f *Folder) load(out *report.Outcome) error {
 		err = errors.New("read results: the last line is torn")
 	}
 	return err
-}
-
-func (f *Folder) writeJUnit(out *report.Outcome) error {
-	doc, err := report.JUnit(out)
-	if err != nil {
-		return err
-	}
-	return report.WriteFile(filepath.Join(f.dir, report.JUnitFile), doc)
 }

@@ -41,8 +41,10 @@ type Options struct {
 	FailFast  bool
 	Host      Host // zero is the container
 	Place     place.Place
-	Dir       string   // the run's folder; see Prepare
-	Command   []string // for the record
+	Dir       string          // the run's folder; see Prepare
+	Resume    bool            // go on with the run in Dir: selectors, axes and profile are its own
+	Shard     catalogue.Shard // a part of the plan; the zero value is all of it
+	Command   []string        // for the record
 	Stdout    io.Writer
 	Stderr    io.Writer
 	Terminal  bool // Stdout is one
@@ -51,6 +53,8 @@ type Options struct {
 	cases func() (*catalogue.Set, error) // tests have others than Catalogue
 	entry string                         // and an entry that knows them
 	ssh   *remote.SSH                    // and a client with options
+
+	planned []string // of the run that is resumed
 }
 
 // Plan returns what a run of these options would run.
@@ -63,8 +67,15 @@ func (o Options) Plan() (catalogue.Plan, error) {
 	if err != nil {
 		return catalogue.Plan{}, err
 	}
-	return catalogue.NewPlan(sel, o.Profile)
+	plan, err := catalogue.NewPlan(sel, o.Profile)
+	if err != nil || o.Shard.Count < 2 {
+		return plan, err
+	}
+	return plan.Shard(o.Shard, o.Pace()), nil
 }
+
+// Pace is what things take with the accelerator that was asked for; without KVM for sure, emulation is planned for.
+func (o Options) Pace() catalogue.Pace { return catalogue.PaceOf(o.Accel) }
 
 func (o Options) set() (*catalogue.Set, error) {
 	if o.cases != nil {
@@ -77,29 +88,56 @@ func (o Options) set() (*catalogue.Set, error) {
 // outcome has what was done until then; an interrupted run is no error.
 func Run(ctx context.Context, o Options) (*report.Outcome, error) {
 	start := time.Now()
-	plan, err := o.Plan()
-	if err != nil {
-		return nil, err
-	}
-	folder, err := Prepare(o.Dir)
+	folder, plan, out, err := o.open()
 	if err != nil {
 		return nil, err
 	}
 	defer folder.Close()
-	out := &report.Outcome{}
-	out.Run.Planned, out.Run.Excluded = plan.IDs(), plan.Excluded
-	if len(out.Run.Planned) > 0 {
+	before := out.Seconds
+	if len(plan.Groups) > 0 {
 		err = o.run(ctx, plan, folder)
 	}
 	out.Interrupted = ctx.Err() != nil
 	if lerr := folder.load(out); err == nil {
 		err = lerr
 	}
-	out.Seconds = time.Since(start).Seconds()
-	if jerr := folder.writeJUnit(out); err == nil {
-		err = jerr
+	out.Seconds = before + time.Since(start).Seconds()
+	if derr := Derive(folder.dir, out); err == nil {
+		err = derr
 	}
 	return out, err
+}
+
+// open makes the run's folder, or takes up the one that is to be resumed, and says what is left to run.
+func (o *Options) open() (*Folder, catalogue.Plan, *report.Outcome, error) {
+	if o.Resume {
+		return o.takeUp()
+	}
+	plan, err := o.Plan()
+	if err != nil {
+		return nil, catalogue.Plan{}, nil, err
+	}
+	folder, err := Prepare(o.Dir)
+	if err != nil {
+		return nil, catalogue.Plan{}, nil, err
+	}
+	out := &report.Outcome{}
+	out.Run.Planned, out.Run.Excluded = plan.IDs(), plan.Excluded
+	return folder, plan, out, nil
+}
+
+func (o *Options) takeUp() (*Folder, catalogue.Plan, *report.Outcome, error) {
+	folder, out, err := Reopen(o.Dir)
+	if err != nil {
+		return nil, catalogue.Plan{}, nil, err
+	}
+	plan, err := o.remaining(out)
+	if err != nil {
+		folder.Close()
+		return nil, catalogue.Plan{}, nil, err
+	}
+	o.Profile, o.planned = plan.Profile, out.Run.Planned
+	return folder, plan, out, nil
 }
 
 // run gives each host its share, one after the other: two hosts at once would
@@ -168,7 +206,15 @@ func (o Options) job(plan catalogue.Plan, s Share) (job, error) {
 	}
 	return job{Selectors: s.Plan.IDs(), Profile: o.Profile, Accel: o.Accel, FailFast: o.FailFast, Command: o.Command,
 		HostName: host, Terminal: o.Terminal, Color: o.Color, Kind: s.Host.Kind, Auto: o.Host.Kind == Auto, Why: s.Why,
-		Planned: plan.IDs(), Excluded: plan.Excluded, cases: o.cases}, nil
+		Planned: o.whole(plan), Excluded: plan.Excluded, cases: o.cases}, nil
+}
+
+// whole is what the run has planned, of which plan may be what is left.
+func (o Options) whole(plan catalogue.Plan) []string {
+	if o.planned != nil {
+		return o.planned
+	}
+	return plan.IDs()
 }
 
 func (o Options) entryOr(name string) string {
