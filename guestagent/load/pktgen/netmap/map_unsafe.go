@@ -45,8 +45,8 @@ func word(memory []byte, at int) *uint32 {
 func load(memory []byte, at int) uint32     { return atomic.LoadUint32(word(memory, at)) }
 func store(memory []byte, at int, v uint32) { atomic.StoreUint32(word(memory, at), v) }
 
-// sync asks the kernel to look at the rings.
-func sync(fd int, request uintptr) error {
+// syncRings asks the kernel to look at the rings.
+func syncRings(fd int, request uintptr) error {
 	_, _, e := syscall.Syscall(unix.SYS_IOCTL, uintptr(fd), request, 0)
 	if e != 0 {
 		return e

@@ -74,6 +74,7 @@ func (r *ring) advance(n int) {
 // queue is the rings of one registration. Frames go by the first ring with room.
 type queue struct {
 	fd       int
+	sync     func(fd int, request uintptr) error
 	tx, rx   []*ring
 	reserved *ring
 	received *ring
@@ -88,7 +89,7 @@ func (m *mapping) queue(r request) (*queue, error) {
 	}
 	tx, rx, hostTx := at(ifTxRings), at(ifRxRings), at(ifHostTxRings)
 	first, last := rings(r, tx, hostTx)
-	q := &queue{fd: m.fd}
+	q := &queue{fd: m.fd, sync: syncRings}
 	if err := m.add(&q.tx, first, last); err != nil {
 		return nil, err
 	}
@@ -132,7 +133,7 @@ func (q *queue) Reserve(frames [][]byte) (int, error) {
 			return n, r.fill(frames[:n])
 		}
 	}
-	return 0, sync(q.fd, ioctlTxSync)
+	return 0, q.sync(q.fd, ioctlTxSync)
 }
 
 func (r *ring) fill(frames [][]byte) error {
@@ -154,12 +155,12 @@ func (q *queue) Send(frames [][]byte) error {
 		q.reserved.put(i, len(f), flags)
 	}
 	q.reserved.advance(len(frames))
-	return sync(q.fd, ioctlTxSync)
+	return q.sync(q.fd, ioctlTxSync)
 }
 
 // Flush implements pktgen.Queue.
 func (q *queue) Flush() (int, error) {
-	if err := sync(q.fd, ioctlTxSync); err != nil {
+	if err := q.sync(q.fd, ioctlTxSync); err != nil {
 		return q.pending(), err
 	}
 	return q.pending(), nil
@@ -188,7 +189,7 @@ func (q *queue) Receive(frames [][]byte) (int, error) {
 		q.received, q.taken = r, n
 		return n, nil
 	}
-	return 0, sync(q.fd, ioctlRxSync)
+	return 0, q.sync(q.fd, ioctlRxSync)
 }
 
 // Release implements pktgen.Queue.

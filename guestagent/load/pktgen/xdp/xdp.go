@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -36,7 +37,7 @@ type Port struct {
 }
 
 // Open opens a network interface.
-func Open(_ context.Context, name string, use pktgen.Use) (_ pktgen.Port, err error) {
+func Open(ctx context.Context, name string, use pktgen.Use) (_ pktgen.Port, err error) {
 	link, err := net.InterfaceByName(name)
 	if err != nil {
 		return nil, err
@@ -56,7 +57,7 @@ func Open(_ context.Context, name string, use pktgen.Use) (_ pktgen.Port, err er
 			err = errors.Join(err, p.Close())
 		}
 	}()
-	if err := p.openQueues(use); err != nil {
+	if err := p.openQueues(ctx, use); err != nil {
 		return nil, err
 	}
 	if use.Receive {
@@ -68,9 +69,9 @@ func Open(_ context.Context, name string, use pktgen.Use) (_ pktgen.Port, err er
 }
 
 // openQueues opens as many queues as threads send on; a receiver needs all that the interface has.
-func (p *Port) openQueues(use pktgen.Use) error {
+func (p *Port) openQueues(ctx context.Context, use pktgen.Use) error {
 	for i := 0; i < maxQueues && (use.Receive || i < use.Queues); i++ {
-		q, err := openQueue(p.link, i, use)
+		q, err := openFree(ctx, p.link, i, use)
 		if errors.Is(err, unix.EINVAL) && i > 0 {
 			return nil // no such queue
 		}
@@ -80,6 +81,27 @@ func (p *Port) openQueues(use pktgen.Use) error {
 		p.queues = append(p.queues, q)
 	}
 	return nil
+}
+
+// A queue whose last socket was just closed is busy until the kernel has cleaned up behind it.
+const (
+	busyTime = 500 * time.Millisecond
+	busyStep = 10 * time.Millisecond
+)
+
+// openFree opens a queue, if need be once it is free.
+func openFree(ctx context.Context, link *net.Interface, number int, use pktgen.Use) (*queue, error) {
+	for end := time.Now().Add(busyTime); ; {
+		q, err := openQueue(link, number, use)
+		if !errors.Is(err, unix.EBUSY) || time.Now().After(end) {
+			return q, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(busyStep):
+		}
+	}
 }
 
 // Kind tells how the frames get to the driver.
