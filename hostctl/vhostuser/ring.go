@@ -59,6 +59,15 @@ func (r *Ring) Features() uint64 { return r.features }
 // change its flags. It is valid from StartRing to the end of StopRing.
 func (r *Ring) KickFD() int { return r.kick }
 
+// Kick makes KickFD readable as the driver would, for an owner who waits for it and has something else to do. It does nothing
+// if it would have to wait. Call it from the methods of Device only.
+func (r *Ring) Kick() {
+	fds := []unix.PollFd{{Fd: int32(r.kick), Events: unix.POLLOUT}}
+	if n, err := unix.Poll(fds, 0); n == 1 && err == nil && r.kick >= 0 && fds[0].Revents == unix.POLLOUT {
+		_, _ = unix.Write(r.kick, one[:])
+	}
+}
+
 // Do calls fn with the queue, while the ring cannot stop nor the guest's memory change. When fn returns, buffers popped
 // and not pushed go back to the ring, pushed ones are flushed, and the driver is called if it wants to be.
 //

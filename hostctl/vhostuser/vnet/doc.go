@@ -7,8 +7,11 @@
 // other end has not accepted cannot be Put: see Accepts.
 //
 // Subset: checksums, TCP and UDP segmentation, merged receive buffers, several queue pairs, split and packed rings.
-// Control queue, MAC filter, MTU and link status are the front-end's, as in QEMU. There is no RSS, no hash report, and no
-// UDP fragmentation (UFO).
+// Control queue, MAC filter and link status are the front-end's, as in QEMU, and so is the MTU, which it tells. Where a guest
+// has migrated here and does not announce itself, Take returns a RARP frame on its behalf. There is no RSS, no hash report, and
+// no UDP fragmentation (UFO).
+//
+// A port that is polled costs the guest no kicks, see Take and Put; before its owner sleeps it calls Arm.
 //
 // Source: virtio 1.2 section 5.1.
 package vnet

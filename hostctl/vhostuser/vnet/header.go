@@ -17,6 +17,7 @@ const (
 const (
 	featureCsum      = 1 << 0 // HOST_*: from the guest
 	featureGuestCsum = 1 << 1 // GUEST_*: to the guest
+	featureMTU       = 1 << 3 // the front-end may tell the guest one
 	featureGuestTSO4 = 1 << 7
 	featureGuestTSO6 = 1 << 8
 	featureGuestECN  = 1 << 9

@@ -54,9 +54,11 @@ type counters struct {
 // Port is a virtio-net device, to be served by a vhostuser.Server. Take, Put and Arm of one pair must not run at the same
 // time as themselves; everything else may.
 type Port struct {
-	events Events
-	pairs  []pair
-	count  counters
+	events   Events
+	pairs    []pair
+	count    counters
+	mtu      atomic.Int32
+	announce atomic.Pointer[[6]byte] // the guest, on whose behalf Take is to speak
 }
 
 // pair is a receive and a transmit queue, named as the guest sees them.
@@ -92,20 +94,36 @@ func (p *Port) Device() vhostuser.Device { return device{p} }
 // device keeps the methods of vhostuser.Device out of Port's.
 type device struct{ port *Port }
 
-func (d device) Queues() int              { return 2 * len(d.port.pairs) }
-func (d device) ProtocolFeatures() uint64 { return vhostuser.ProtocolCommon } // QEMU refuses CONFIG for network devices
-func (d device) SetFeatures(uint64) error { return nil }                      // each ring has its own
+func (d device) Queues() int { return 2 * len(d.port.pairs) }
+
+// ProtocolFeatures leaves CONFIG out, which QEMU refuses for network devices.
+func (d device) ProtocolFeatures() uint64 { return vhostuser.ProtocolCommon | vhostuser.ProtocolNet }
+
+func (d device) SetFeatures(uint64) error { return nil } // each ring has its own
 func (d device) Config() []byte           { return nil }
 func (d device) Disconnected()            {}
 
 func (d device) Features() uint64 {
-	f := uint64(featureCsum | featureGuestCsum | featureGuestTSO4 | featureGuestTSO6 | featureGuestECN |
+	f := uint64(featureCsum | featureMTU | featureGuestCsum | featureGuestTSO4 | featureGuestTSO6 | featureGuestECN |
 		featureHostTSO4 | featureHostTSO6 | featureHostECN | featureMrgRxbuf |
 		featureGuestUSO4 | featureGuestUSO6 | featureHostUSO | virtq.FeaturePacked)
 	if len(d.port.pairs) > 1 {
 		f |= featureMQ
 	}
 	return f
+}
+
+func (d device) SetMTU(mtu int) error {
+	d.port.mtu.Store(int32(mtu))
+	return nil
+}
+
+// Announce has Take return a frame that the guest might have sent, and wakes up whoever waits for one.
+func (d device) Announce(mac [6]byte) {
+	d.port.announce.Store(&mac)
+	if r := d.port.pairs[0].tx.Load(); r != nil {
+		r.Kick()
+	}
 }
 
 // StartRing takes even rings for the guest's receive queues, odd ones for its transmit queues.
@@ -132,6 +150,9 @@ func (d device) StopRing(r *vhostuser.Ring) {
 
 // Pairs returns the number of queue pairs.
 func (p *Port) Pairs() int { return len(p.pairs) }
+
+// MTU returns the greatest length in bytes of what a frame of the guest's carries, as the front-end has told; 0 if it has not.
+func (p *Port) MTU() int { return int(p.mtu.Load()) }
 
 // Accepts reports whether Put takes a frame with this header to that pair now. If not, the frame has to be checksummed or
 // cut into segments first.

@@ -40,6 +40,9 @@ func (p *Port) Take(pair int, frames []Frame) (int, error) {
 	t.frames, t.n, t.bytes, t.bad, t.tooLong = frames, 0, 0, 0, 0
 	err := r.Do(t.work)
 	t.frames = nil
+	if pair == 0 && p.announce.Load() != nil && t.n < len(frames) {
+		t.n += p.speak(&frames[t.n])
+	}
 	c := &p.count
 	add(&c.fromFrames, uint64(t.n))
 	add(&c.fromBytes, t.bytes)
