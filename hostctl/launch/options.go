@@ -19,7 +19,7 @@ ends it when this is no terminal). "qemu" emulates the processor, "kvm" not.
 back-ends, each gives the machine a network card:
   --tap INDEX         the interface tapINDEX; prep-taps makes tap01 and tap02
   --netuser INDEX     QEMU's own network: the guest reaches out, nobody in
-  --vale INDEX        port vale0:INDEX of a VALE switch
+  --vale INDEX        port vale0:INDEX of a VALE switch, made on first use
   --vhost-user INDEX  the vhost-user socket INDEX.sock of a switch, or a path
   --nic MODEL         the card of the back-end before it: e1000 (default, with
                       interrupt mitigation off), virtio-net-pci (default for

@@ -61,7 +61,7 @@ func (l *launcher) show(c qemu.Config) error {
 	return err
 }
 
-func (l *launcher) run(ctx context.Context) error {
+func (l *launcher) run(ctx context.Context) (err error) {
 	kernel, err := l.prepare()
 	if err != nil {
 		return err
@@ -72,6 +72,11 @@ func (l *launcher) run(ctx context.Context) error {
 	if err := l.check(ctx); err != nil {
 		return err
 	}
+	ports, err := openVale(ctx, l.o.Cards, place.RunDir(), l.std.Err)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, ports.Close()) }()
 	var dev *vsock
 	if l.o.Wait {
 		if dev, err = openVsock(l.dir, cid(l.token), l.std.Err); err != nil {
@@ -102,7 +107,7 @@ func (l *launcher) check(ctx context.Context) error {
 		}
 	}
 	for _, c := range l.o.Cards {
-		if path := socket(c, place.RunDir()); path != "" {
+		if path := socket(c, place.RunDir()); c.Backend == "vhost-user" {
 			if _, err := os.Stat(path); err != nil {
 				return fmt.Errorf("--%s %s: no switch has this port open: %w", c.Backend, c.Index, err)
 			}

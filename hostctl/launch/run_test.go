@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -16,6 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"picolab/hostctl/internal/proc"
+	"picolab/hostctl/internal/switchboard"
+	"picolab/hostctl/vale/ctl"
 	"picolab/images/manifest"
 )
 
@@ -99,7 +102,6 @@ func TestRefusals(t *testing.T) {
 	}
 	for args, want := range map[string]string{
 		"qemu --tap 77":                       "no interface tap77",
-		"qemu --vale 01":                      "--vale 01: no switch has this port open",
 		"qemu --vhost-user 01":                run + "/vhost-user/01.sock",
 		"qemu --vhost-user /nonexistent/sock": "/nonexistent/sock",
 	} {
@@ -114,6 +116,106 @@ func TestRefusals(t *testing.T) {
 	}
 	if err := QEMU(t.Context(), Stdio{}, []string{"qemu", "--image", t.TempDir()}); err == nil {
 		t.Error("a folder without an image is booted")
+	}
+}
+
+// TestVale: the first port starts the switches, the next finds them, and ports go with their machines.
+func TestVale(t *testing.T) {
+	t.Setenv("PICOLAB_RUN", t.TempDir())
+	dir := t.TempDir()
+	script := fmt.Sprintf("#!/bin/sh\nexport %s=1\nexec %s \"$@\"\n", asSwitch, must(os.Executable()))
+	if err := os.WriteFile(filepath.Join(dir, "hostctl"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	run := os.Getenv("PICOLAB_RUN")
+	var log bytes.Buffer
+	open := func(args string) (*valePorts, error) {
+		o, err := ParseOptions(strings.Fields(args))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return openVale(t.Context(), o.Cards, run, &log)
+	}
+	first, err := open("qemu --vale 01 --nic virtio-net-pci --netuser 02")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(endSwitch(t, controlSocket()))
+	second, err := open("qemu --vale 02")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Count(log.String(), "switch --control") != 1 {
+		t.Errorf("switches were started so: %s", log.String())
+	}
+	for _, path := range []string{"vale/vale0:01.sock", "vale/vale0:02.stream"} {
+		if info, err := os.Stat(filepath.Join(run, path)); err != nil || info.Mode()&os.ModeSocket == 0 {
+			t.Errorf("no socket %s: %v", path, err)
+		}
+	}
+	if _, err := open("qemu --vale 02"); err == nil || !strings.Contains(err.Error(), "--vale 02: ") {
+		t.Errorf("a port that is taken is given away again: %v", err)
+	}
+	if got := portNames(t, first.client); got != "01 02" {
+		t.Errorf("ports %q", got)
+	}
+	if err := errors.Join(first.Close(), second.Close()); err != nil {
+		t.Error(err)
+	}
+	if got := portNames(t, first.client); got != "" {
+		t.Errorf("ports %q have stayed", got)
+	}
+}
+
+func must(s string, err error) string {
+	if err != nil {
+		panic(err)
+	}
+	return s
+}
+
+func portNames(t *testing.T, c ctl.Client) string {
+	t.Helper()
+	all, err := c.Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, s := range all {
+		for _, p := range s.Ports {
+			names = append(names, p.Name)
+		}
+	}
+	slices.Sort(names)
+	return strings.Join(names, " ")
+}
+
+// asSwitch in the environment makes this test binary hostctl switch --control SOCKET, until the socket is removed.
+const asSwitch = "PICOLAB_TEST_AS_SWITCH"
+
+func switchMain() error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	socket := os.Args[len(os.Args)-1]
+	go func() {
+		for began := false; ctx.Err() == nil; time.Sleep(10 * time.Millisecond) {
+			if _, err := os.Stat(socket); err == nil {
+				began = true
+			} else if began {
+				cancel()
+			}
+		}
+	}()
+	return switchboard.Serve(ctx, switchboard.ServeOptions{Control: socket, Logf: func(string, ...any) {}})
+}
+
+// endSwitch ends it, and waits until nobody answers.
+func endSwitch(t *testing.T, socket string) func() {
+	return func() {
+		if err := os.Remove(socket); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -19,8 +19,15 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if os.Getenv(onTerminal) != "" {
+	switch {
+	case os.Getenv(onTerminal) != "":
 		terminalMain()
+		os.Exit(0)
+	case os.Getenv(asSwitch) != "":
+		if err := switchMain(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
 		os.Exit(0)
 	}
 	before, err := netdev.List()
