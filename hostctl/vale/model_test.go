@@ -112,13 +112,18 @@ func (m *model) forget(port int) {
 	}
 }
 
+// noise is what frames are filled with.
+var noise = func() []byte {
+	b := make([]byte, 2*MaxFrame+1)
+	rand.NewChaCha8([32]byte{1}).Read(b)
+	return b
+}()
+
 // randomFrame makes a frame of any length between some addresses; one in eight goes to a group, one in 30 comes from one.
 func randomFrame(r *rand.Rand) Frame {
-	lengths := []int{0, 13, 14, 15, 60, 64, 65, 128, 1514, 1518, 9018, MaxFrame, MaxFrame + 1}
+	lengths := []int{0, 13, 14, 15, 60, 64, 65, 128, 60, 100, 1514, 1514, 1518, 9018, 60, 60, MaxFrame, MaxFrame + 1}
 	b := make([]byte, lengths[r.IntN(len(lengths))])
-	for i := range b {
-		b[i] = byte(r.Uint32())
-	}
+	copy(b, noise[r.IntN(MaxFrame):])
 	if len(b) < 14 {
 		return Frame{Data: b}
 	}
@@ -141,7 +146,7 @@ func randomFrame(r *rand.Rand) Frame {
 // TestAgainstModel puts random batches through the switch and through the model, while ports come, go, lose their links and
 // fill up: the same frames in the same order, and the same counts.
 func TestAgainstModel(t *testing.T) {
-	for seed := range uint64(20) {
+	for seed := range uint64(12) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { againstModel(t, rand.New(rand.NewPCG(seed, 1))) })
 	}
 }
@@ -256,7 +261,7 @@ func TestFloodOfAddresses(t *testing.T) {
 	for i := range uint64(1000) {
 		table.learn(i<<1+2, 1)
 	}
-	for i := range uint64(1 << 21) {
+	for i := range uint64(1 << 19) {
 		table.learn(1<<40|i<<1, 2)
 	}
 	for i := range uint64(1000) {
