@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"picolab/images/assemble"
+	"picolab/images/disk"
 	"picolab/images/manifest"
 	"picolab/initramfs/bb"
 )
@@ -27,7 +28,7 @@ func verifyCommand(e *Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify DIR",
 		Short: "Build an image again, differently, and compare every byte",
-		Long: `Verify builds the image in DIR a second time and compares the two byte for byte, as they are on disk, the bill of materials and the unpacked root filesystem included. The second build has another folder,
+		Long: `Verify builds the image in DIR a second time and compares the two byte for byte, as they are on disk, the bill of materials, the unpacked root filesystem and the disk that it makes included. The second build has another folder,
 copy of the sources, umask, time zone, language, home and number of CPUs, and cold caches; only verified downloads are
 used again. The first difference is named down to the file inside the archive. It takes about a minute.`,
 		Example: `  labimage verify build/images/guest
@@ -103,7 +104,32 @@ func (o *verifyOptions) compare(ctx context.Context, e *Env, m *manifest.Manifes
 	if errors.As(err, &diff) && diff.Path == bb.Dir+"/bb" {
 		e.say("note: were the sources changed after the image was built? Then build it again first.")
 	}
-	return err
+	if err != nil || m.RootFS == nil || m.Kernel() == "" {
+		return err
+	}
+	return compareDisks(ctx, o.dir, second, scratch)
+}
+
+// compareDisks writes the disk of each build, with the boot loaders that it has itself.
+func compareDisks(ctx context.Context, a, b, scratch string) error {
+	var sums [2]string
+	for i, dir := range []string{a, b} {
+		m, err := manifest.Read(dir)
+		if err != nil {
+			return err
+		}
+		out := filepath.Join(scratch, fmt.Sprintf("disk%d.img", i))
+		if _, err := disk.Write(ctx, disk.Options{Image: m, Loaders: m.Root(), Output: out}); err != nil {
+			return err
+		}
+		if _, sums[i], err = manifest.HashFile(ctx, out); err != nil {
+			return err
+		}
+	}
+	if sums[0] != sums[1] {
+		return &assemble.DifferenceError{File: "disk", What: "SHA-256 " + sums[0] + ", " + sums[1]}
+	}
+	return nil
 }
 
 // rebuild runs this program again under other circumstances.
