@@ -7,6 +7,8 @@ BUILD  := $(CURDIR)/build
 IMAGES := $(BUILD)/images
 BIN    := $(BUILD)/bin
 FUZZTIME ?= 5s
+FUZZ_EXECS     ?= 10000000
+FUZZ_SEQUENCES ?= 1000000
 KILLS    ?= 50
 COUNT    ?= 6
 export PICOLAB_IMAGES := $(IMAGES)
@@ -48,6 +50,15 @@ fuzz-smoke: ## every fuzz target for FUZZTIME
 	@for p in $$(go list ./...); do \
 	  for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
 	    echo "== $$p $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x $$p; done; done
+
+# The walkers of rings, and message sequences: what a guest, a front-end or a peer writes.
+FUZZ_RINGS := hostctl/vhostuser/virtq:FuzzWalk hostctl/vhostuser/virtq:FuzzPacked guestagent/load/memif:FuzzRing
+
+.PHONY: fuzz
+fuzz: ## FUZZ_EXECS executions over each ring walker, FUZZ_SEQUENCES hostile message sequences (hours, when as many as for a release)
+	@for f in $(FUZZ_RINGS); do \
+	  go test -run '^$$' -fuzz "^$${f#*:}\$$" -fuzztime $(FUZZ_EXECS)x -fuzzminimizetime 1x ./$${f%:*}; done
+	@PICOLAB_HOSTILE=$(FUZZ_SEQUENCES) go test -count 1 -timeout 10h -v -run HostileSequences ./hostctl/vhostuser
 
 .PHONY: repro
 repro: images ## rebuild both images under another folder, umask, time zone and cold caches: identical bytes
