@@ -36,10 +36,10 @@ func (s *socket) timeouts() {
 	s.isDirect = e1 == nil && e2 == nil
 }
 
-// directCall is read(2) or write(2) of b, which may be empty.
+// directCall is recvfrom(2) or sendto(2) of b, which may be empty, without an address.
 func (s *socket) directCall(number uintptr, b []byte) (int, error) {
 	for {
-		n, _, e := syscall.RawSyscall(number, uintptr(s.fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
+		n, _, e := syscall.RawSyscall6(number, uintptr(s.fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), 0, 0, 0)
 		switch e {
 		case 0:
 			return int(n), nil

@@ -182,7 +182,9 @@ func (t *session) connections(x *transfer, m *meter, in, out []byte) error {
 		if end = time.Now(); first {
 			first = false
 			timer.Stop()
-			x.stop.startClock(t.seconds()+crrIdleTime, padTime)
+			if t.seconds() > 0 {
+				x.stop.startClock(t.seconds()+crrIdleTime, padTime)
+			}
 		}
 	})
 	m.finish(t.sock, end)

@@ -193,7 +193,7 @@ func (s *socket) accept() (*socket, netip.AddrPort, error) {
 // read fills part of b; 0 is the end of a stream, or an empty datagram.
 func (s *socket) read(b []byte) (int, error) {
 	if s.isDirect {
-		return s.directCall(unix.SYS_READ, b)
+		return s.directCall(unix.SYS_RECVFROM, b)
 	}
 	for {
 		n, err := unix.Read(s.fd, b)
@@ -206,7 +206,7 @@ func (s *socket) read(b []byte) (int, error) {
 // write sends part of b. SIGPIPE does no harm: the runtime ignores it on what is not standard output.
 func (s *socket) write(b []byte) (int, error) {
 	if s.isDirect {
-		return s.directCall(unix.SYS_WRITE, b)
+		return s.directCall(unix.SYS_SENDTO, b)
 	}
 	for {
 		n, err := unix.Write(s.fd, b)
