@@ -91,16 +91,16 @@ func hear(r io.Reader, handle func(remote.Message) error) error {
 	stream := remote.NewReader(r)
 	for {
 		m, err := stream.Next()
-		if errors.Is(err, io.EOF) {
+		if err == nil && m.Kind != kindEnd {
+			err = handle(m)
+		}
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			return errCut
 		}
 		if err != nil {
 			return err
 		}
 		if m.Kind != kindEnd {
-			if err := handle(m); err != nil {
-				return err
-			}
 			continue
 		}
 		var e end
