@@ -75,6 +75,7 @@ func (n *Node) Operstate(link string) string {
 // SetLink changes a link.
 func (n *Node) SetLink(name string, ch client.LinkChange) {
 	before := n.LinkNamed(name)
+	n.did("%s", linkCommand(name, ch))
 	n.undo("restore link "+name, lab.WaitLink, func(ctx context.Context) error {
 		return n.agent.SetLink(ctx, name, inverse(ch, before))
 	})
@@ -114,6 +115,7 @@ func (n *Node) SetMAC(link, mac string) { n.SetLink(link, client.LinkChange{MAC:
 
 // AddVLAN makes an 802.1Q link of parent and takes it up.
 func (n *Node) AddVLAN(parent string, id int, name string, addr netip.Prefix) {
+	n.did("ip link add link %s name %s type vlan id %d && ip link set %s up && ip addr add %s dev %s", parent, name, id, name, addr, name)
 	n.undo("remove "+name, lab.WaitLink, func(ctx context.Context) error { return n.agent.DelLink(ctx, name) })
 	n.tell("add vlan "+name, lab.WaitLink, func(ctx context.Context) error { return n.agent.AddVLAN(ctx, parent, name, id) })
 	up := true
@@ -125,23 +127,27 @@ func (n *Node) AddVLAN(parent string, id int, name string, addr netip.Prefix) {
 
 // DelLink removes a link.
 func (n *Node) DelLink(name string) {
+	n.did("ip link del %s", name)
 	n.tell("remove link "+name, lab.WaitLink, func(ctx context.Context) error { return n.agent.DelLink(ctx, name) })
 }
 
 // AddAddr gives a link an address.
 func (n *Node) AddAddr(link string, addr netip.Prefix) {
+	n.did("ip addr add %s dev %s", addr, link)
 	n.undo("remove address", lab.WaitLink, func(ctx context.Context) error { return goneIsFine(n.agent.DelAddr(ctx, link, addr)) })
 	n.tell("add address to "+link, lab.WaitLink, func(ctx context.Context) error { return n.agent.AddAddr(ctx, link, addr) })
 }
 
 // AddRoute adds a route.
 func (n *Node) AddRoute(r client.Route) {
+	n.did("ip route add %s", r.Destination)
 	n.undo("remove route", lab.WaitLink, func(ctx context.Context) error { return goneIsFine(n.agent.DelRoute(ctx, r)) })
 	n.tell("add route to "+r.Destination.String(), lab.WaitLink, func(ctx context.Context) error { return n.agent.AddRoute(ctx, r) })
 }
 
 // AddNeigh adds a static neighbour, as arp -s does.
 func (n *Node) AddNeigh(link string, ip netip.Addr, mac string) {
+	n.did("ip neigh add %s lladdr %s dev %s nud permanent", ip, mac, link)
 	n.undo("remove neighbour", lab.WaitLink, func(ctx context.Context) error { return goneIsFine(n.agent.DelNeigh(ctx, link, ip)) })
 	n.tell("add neighbour "+ip.String(), lab.WaitLink, func(ctx context.Context) error { return n.agent.AddNeigh(ctx, link, ip, mac) })
 }
@@ -149,6 +155,7 @@ func (n *Node) AddNeigh(link string, ip netip.Addr, mac string) {
 // Forget drops what the endpoint learned of an address, as arp -d does, so that
 // the next packet asks for it anew.
 func (n *Node) Forget(link string, ip netip.Addr) {
+	n.did("ip neigh del %s dev %s", ip, link)
 	n.tell("forget neighbour "+ip.String(), lab.WaitLink, func(ctx context.Context) error {
 		return goneIsFine(n.agent.DelNeigh(ctx, link, ip))
 	})
@@ -164,11 +171,14 @@ func goneIsFine(err error) error {
 
 // Power does what its name says to a guest: "off", "reboot", "suspend", "crash".
 func (n *Node) Power(action string) {
+	n.did("%s", map[string]string{"off": "poweroff", "reboot": "reboot", "suspend": "echo mem > /sys/power/state",
+		"crash": "echo c > /proc/sysrq-trigger"}[action])
 	n.tell("power "+action, lab.WaitShutdown, func(ctx context.Context) error { return n.agent.Power(ctx, action) })
 }
 
 // Driver returns a link's driver, as ethtool -i does.
 func (n *Node) Driver(link string) client.DriverInfo {
+	n.did("ethtool -i %s", link)
 	return ask(n, "get driver of "+link, lab.WaitAgent, 0, func(ctx context.Context) (client.DriverInfo, error) {
 		return n.agent.Driver(ctx, link)
 	})

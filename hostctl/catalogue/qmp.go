@@ -21,6 +21,7 @@ func (n *Node) QMP(cmd string, args, out any) {
 func (n *Node) TryQMP(cmd string, args, out any) error {
 	ctx, cancel := context.WithTimeout(n.t.Context(), n.t.Timeout(lab.WaitStart))
 	defer cancel()
+	n.t.step("qemu "+n.name, qmpCommand(cmd, args))
 	return n.monitor().Run(ctx, cmd, args, out)
 }
 

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"time"
 
 	"picolab/hostctl/report"
 )
@@ -24,6 +25,9 @@ type T struct {
 	ctx      context.Context
 	checks   []report.Check
 	notes    []string
+	began    time.Time
+	steps    []report.Step
+	figures  []report.Figure
 	files    []string // evidence, relative to dir
 	end      *ending  // the first thing that ended the instance
 	xfail    string
@@ -181,6 +185,7 @@ func (t *T) keep(res *report.Result) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	res.Checks, res.Notes = slices.Clone(t.checks), slices.Clone(t.notes)
+	res.Steps, res.Figures = slices.Clone(t.steps), slices.Clone(t.figures)
 	for _, f := range t.files {
 		res.Evidence = append(res.Evidence, filepath.Join("cases", t.in.Dir(), f))
 	}

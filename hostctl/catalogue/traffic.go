@@ -10,6 +10,7 @@ import (
 
 	"picolab/guestagent/client"
 	"picolab/hostctl/lab"
+	"picolab/hostctl/report"
 )
 
 // Errors of netlink that say that what is to be removed is not there.
@@ -24,6 +25,7 @@ func (n *Node) Ping(o client.PingOptions) client.PingStats {
 	if o.Timeout == 0 {
 		o.Timeout = n.t.Timeout(lab.WaitPing)
 	}
+	n.did("%s", pingCommand(o))
 	spend := o.Timeout + n.t.Timeout(lab.WaitTransfer) + 2*(time.Duration(o.Count)*o.Interval+o.Duration)
 	return ask(n, "ping "+o.Target.String(), lab.WaitAgent, spend, func(ctx context.Context) (client.PingStats, error) {
 		return n.agent.PingHost(ctx, o)
@@ -61,6 +63,8 @@ func rtt(s client.PingStats) string {
 // Transfer sends a pseudo-random stream of bytes over TCP from one endpoint to
 // another, where addr is, and checks that what arrived is what was sent.
 func (t *T) Transfer(name string, from, to *Node, addr netip.Addr, bytes int64) {
+	to.did("transfer receive tcp")
+	from.did("transfer send tcp %s # %d bytes", addr, bytes)
 	spend := time.Duration(1+bytes/transferUnit) * t.Timeout(lab.WaitTransfer)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*spend)
 	defer cancel()
@@ -72,6 +76,7 @@ func (t *T) Transfer(name string, from, to *Node, addr netip.Addr, bytes int64) 
 	})
 	got := ask(to, "receive", lab.WaitAgent, spend, sink.wait)
 	want := fmt.Sprintf("%d bytes, SHA-256 %s", bytes, sent.SHA256)
+	t.Measured("throughput", "MB/s", report.HigherIsBetter, got.BitsPerSecond()/8e6, "transfer", name)
 	t.Check(name, want, fmt.Sprintf("%d bytes, SHA-256 %s", got.Bytes, got.SHA256),
 		got.Complete && got.Bytes == bytes && got.SHA256 == sent.SHA256,
 		fmt.Sprintf("%.1f MB/s, ended by %s", got.BitsPerSecond()/8e6, got.End))
@@ -127,6 +132,7 @@ func (t *T) Together(fns ...func()) {
 // the instance until the returned function is called; filter is as in package
 // client.
 func (n *Node) Record(link, filter, file string) (stop func() client.CaptureStats) {
+	n.did("capture -i %s -w %s %s", link, file, filter)
 	f := n.t.create(file)
 	end := ask(n, "capture on "+link, lab.WaitAgent, 0, func(context.Context) (func(context.Context) (client.CaptureStats, error), error) {
 		return n.agent.Record(n.t.Context(), client.CaptureOptions{Link: link, Filter: filter, Writer: f})

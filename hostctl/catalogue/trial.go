@@ -29,7 +29,7 @@ type trial struct {
 
 func newTrial(s *session, in Instance) *trial {
 	dir := filepath.Join(s.r.Dir, "cases", in.Dir())
-	t := &T{in: in, profile: s.profile, lab: s.lab, dir: dir, ctx: context.Background()}
+	t := &T{in: in, profile: s.profile, lab: s.lab, dir: dir, ctx: context.Background(), began: time.Now()}
 	return &trial{s: s, t: t}
 }
 
@@ -133,6 +133,7 @@ func (tr *trial) loadModules() {
 func (n *Node) needModule(name string) {
 	ctx, cancel := context.WithTimeout(n.t.Context(), n.t.Timeout(lab.WaitDriver))
 	defer cancel()
+	n.did("modprobe %s", name)
 	err := n.agent.Modprobe(ctx, name)
 	if err != nil && guestsFault(err) {
 		n.t.Skipf("needs %s%s: guest %s: %v", guestModule, name, n.name, err)

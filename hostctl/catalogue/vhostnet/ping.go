@@ -34,6 +34,7 @@ var ping = catalogue.Case{
 			for _, size := range t.Ints("sizes") {
 				stats := host.Ping(client.PingOptions{Target: guest, Size: size, Interval: interval, Count: t.Int("count")})
 				t.NoLoss(fmt.Sprintf("ping %d bytes every %v", size, interval), stats)
+				t.MeasuredPing(stats, "size", size, "interval", interval)
 				if stats.Received == 0 {
 					t.Fatalf("the guest does not answer at all: the rest is not tried")
 				}
