@@ -16,7 +16,7 @@ import (
 
 // Change is one difference.
 type Change struct {
-	Section string `json:"section"` // "image", "command line", "menu", "package", "module", "file", "size", "recipe", "lock"
+	Section string `json:"section"` // "image", "layer", "command line", "menu", "package", "module", "file", "size", "recipe", "lock"
 	Op      string `json:"op"`      // "+" only in the second, "-" only in the first, "^" newer, "v" older, "~" other
 	Name    string `json:"name"`
 	Was     string `json:"was,omitempty"`
@@ -38,6 +38,7 @@ func (c Change) String() string {
 func Images(a, b *inspect.Report) ([]Change, error) {
 	var out []Change
 	out = append(out, values("image", head(a.Image), head(b.Image))...)
+	out = append(out, values("layer", layers(a.Image), layers(b.Image))...)
 	out = append(out, values("command line", counted(a.Image.CommandLine), counted(b.Image.CommandLine))...)
 	out = append(out, values("menu", menu(a.Image), menu(b.Image))...)
 	out = append(out, versions(packages(a), packages(b))...)
@@ -50,8 +51,19 @@ func Images(a, b *inspect.Report) ([]Change, error) {
 }
 
 func head(m *manifest.Manifest) map[string]string {
-	return map[string]string{"name": m.Name, "kind": m.Kind, "kernel release": m.KernelRelease, "lock": short(m.Lock), "epoch": strconv.FormatInt(m.Epoch, 10),
-		"kernel": short(m.KernelSHA256())}
+	return map[string]string{"name": m.Name, "kind": m.Kind, "kernel release": m.KernelRelease, "lock": short(m.Lock), "epoch": strconv.FormatInt(m.Epoch, 10)}
+}
+
+// layers are the digests of the image's files: nothing that differs goes unnoticed.
+func layers(m *manifest.Manifest) map[string]string {
+	set := map[string]string{}
+	for _, f := range m.Files {
+		set[f.Name] = short(f.SHA256)
+	}
+	if m.RootFS != nil {
+		set[m.RootFS.Name] = short(m.RootFS.SHA256)
+	}
+	return set
 }
 
 func short(digest string) string { return digest[:min(12, len(digest))] }

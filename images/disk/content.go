@@ -37,7 +37,8 @@ func espFiles(m *manifest.Manifest, l *loaders) []file {
 		content(Folder+"/"+manifest.Name, m.Encode()),
 	}
 	for _, f := range m.Files {
-		if f.Role == manifest.RoleKernel || f.Role == manifest.RoleSegment || f.Role == manifest.RoleRoot {
+		switch f.Role {
+		case manifest.RoleKernel, manifest.RoleSegment, manifest.RoleRoot, manifest.RoleSBOM:
 			files = append(files, file{path: onDisk(f.Name), size: f.Size, source: filepath.Join(m.Dir(), f.Name), sum: f.SHA256})
 		}
 	}
