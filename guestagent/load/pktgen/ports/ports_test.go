@@ -163,6 +163,7 @@ func TestCountersAgree(t *testing.T) {
 	for _, tx := range kinds {
 		for _, rx := range kinds {
 			t.Run(tx+" to "+rx, func(t *testing.T) {
+				t.Parallel()
 				a, b := pair(t)
 				need(t, tx, a)
 				need(t, rx, b)
@@ -189,6 +190,7 @@ func TestFlatOut(t *testing.T) {
 	for _, kind := range kinds {
 		for _, threads := range []int{1, 2} {
 			t.Run(kind+" "+strconv.Itoa(threads), func(t *testing.T) {
+				t.Parallel()
 				a, b := pair(t)
 				need(t, kind, a)
 				s := start(t, fmt.Sprintf("-f tx -n 60001 -p %d -i %s:%s", threads, kind, a)).must()
@@ -205,6 +207,7 @@ func TestFlatOut(t *testing.T) {
 func TestReceiversShare(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
 			a, b := pair(t)
 			need(t, kind, b)
 			r := start(t, "-f rx -W -p 2 -i "+kind+":"+b)
@@ -220,6 +223,7 @@ func TestPingPong(t *testing.T) {
 	for _, kind := range kinds {
 		for _, family := range []string{"-4", "-6"} {
 			t.Run(kind+family, func(t *testing.T) {
+				t.Parallel()
 				a, b := pair(t)
 				need(t, kind, a)
 				pong := start(t, "-f pong -n 300 "+family+" -i "+kind+":"+b)
