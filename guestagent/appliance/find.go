@@ -42,15 +42,18 @@ func (f *finder) find() (string, error) {
 		}
 	}
 	f.need("squashfs", "overlay")
-	if f.Device == "" {
+	switch {
+	case f.Device == "":
 		f.need("loop", "vfat", "nls_cp437", "nls_ascii")
+	case strings.HasPrefix(f.Device, "/dev/vd"):
+		f.need("virtio_blk") // a virtual machine's disk is there at once: the other drivers can wait
 	}
 	for end := time.Now().Add(f.Wait); ; time.Sleep(lookAgain) {
-		f.drivers()
 		device, err := f.look()
 		if device != "" || err != nil {
 			return device, err
 		}
+		f.drivers()
 		if time.Now().After(end) {
 			return "", f.failure()
 		}
