@@ -93,7 +93,8 @@ func removeUnfinished(results string) error {
 	return err
 }
 
-// copyResults copies files and folders; a socket or a link, which FAT cannot have, is left out.
+// copyResults copies files and folders. A socket or a link, which FAT cannot have, is left out, and so is a hidden file,
+// such as hostctl's lock.
 func copyResults(from, to string) error {
 	if err := os.MkdirAll(to, 0o755); err != nil {
 		return err
@@ -104,7 +105,7 @@ func copyResults(from, to string) error {
 	}
 	taken := map[string]bool{}
 	for _, e := range entries {
-		if !e.IsDir() && !e.Type().IsRegular() {
+		if strings.HasPrefix(e.Name(), ".") || !e.IsDir() && !e.Type().IsRegular() {
 			continue
 		}
 		source, target := filepath.Join(from, e.Name()), filepath.Join(to, freeName(taken, e.Name()))

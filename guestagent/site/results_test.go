@@ -16,7 +16,7 @@ import (
 func results(b *bench) string {
 	dir := b.t.TempDir()
 	for name, text := range map[string]string{
-		"run.json": "{}", "cases/vnic.x[nic=e1000]/con:sole?.log": "text", "cases/CON/a.": "1", "cases/con/b": "2", "Report.html": "A", "report.html": "B",
+		"run.json": "{}", ".lock": "", "cases/vnic.x[nic=e1000]/con:sole?.log": "text", "cases/CON/a.": "1", "cases/con/b": "2", "Report.html": "A", "report.html": "B",
 	} {
 		b.put(dir, name, text)
 	}
