@@ -115,9 +115,9 @@ func openRaw(name string) (int, error) {
 	if err != nil {
 		return -1, fmt.Errorf("open packet socket: %w", err)
 	}
-	_ = unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, 1) // Linux 4.20
+	_ = unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, 1)     // Linux 4.20
 	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer) // CAP_NET_ADMIN; else what there is
-	const all = unix.ETH_P_ALL<<8 | unix.ETH_P_ALL>>8                           // big endian
+	const all = unix.ETH_P_ALL<<8 | unix.ETH_P_ALL>>8                               // big endian
 	if err := unix.Bind(fd, &unix.SockaddrLinklayer{Ifindex: link.Index, Protocol: all & 0xffff}); err != nil {
 		return -1, errors.Join(fmt.Errorf("bind to %s: %w", name, err), unix.Close(fd))
 	}

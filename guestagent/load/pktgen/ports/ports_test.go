@@ -1,4 +1,4 @@
-package ports
+package ports_test
 
 import (
 	"bytes"
@@ -19,6 +19,7 @@ import (
 
 	"picolab/guestagent/internal/netns"
 	"picolab/guestagent/load/pktgen"
+	"picolab/guestagent/load/pktgen/ports"
 )
 
 func TestMain(m *testing.M) { os.Exit(netns.Run(m)) }
@@ -95,15 +96,15 @@ func start(t testing.TB, line string) *job {
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	j := &job{t: t, done: make(chan error, 1), stop: cancel}
 	opened := make(chan struct{})
-	ports := All()
-	for scheme, open := range ports {
-		ports[scheme] = func(ctx context.Context, name string, use pktgen.Use) (pktgen.Port, error) {
+	all := ports.All()
+	for scheme, open := range all {
+		all[scheme] = func(ctx context.Context, name string, use pktgen.Use) (pktgen.Port, error) {
 			defer close(opened)
 			return open(ctx, name, use)
 		}
 	}
 	go func() {
-		j.done <- pktgen.Main(ctx, pktgen.Stdio{Out: &j.out, Err: &bytes.Buffer{}}, ports, strings.Fields(line+" -w 0 --json"))
+		j.done <- pktgen.Main(ctx, pktgen.Stdio{Out: &j.out, Err: &bytes.Buffer{}}, all, strings.Fields(line+" -w 0 --json"))
 	}()
 	t.Cleanup(cancel)
 	select {
@@ -148,7 +149,7 @@ var kinds = []string{"packet", "xdp"}
 func need(t testing.TB, kind, name string) {
 	t.Helper()
 	for _, use := range []pktgen.Use{{Send: true, Size: 60}, {Receive: true}} {
-		p, err := All().Open(t.Context(), kind+":"+name, use)
+		p, err := ports.All().Open(t.Context(), kind+":"+name, use)
 		if err != nil {
 			t.Skipf("no port of kind %s here (needs CAP_NET_RAW, CAP_BPF, AF_XDP): %v", kind, err)
 		}
@@ -337,18 +338,18 @@ func TestOpenErrors(t *testing.T) {
 	a, _ := pair(t)
 	need(t, "xdp", a)
 	for name, want := range map[string]string{"nosuch0": "no such", "packet:nosuch0": "no such", "xdp:nosuch0": "no such", "netmap:eth0": "netmap module", "tap:": "no name"} {
-		_, err := All().Open(t.Context(), name, pktgen.Use{Receive: true})
+		_, err := ports.All().Open(t.Context(), name, pktgen.Use{Receive: true})
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	for _, name := range []string{a, "packet:" + a, "xdp:" + a} {
-		if _, err := All().Open(t.Context(), name, pktgen.Use{Send: true, Size: 1600}); err == nil || !strings.Contains(err.Error(), "too long") {
+		if _, err := ports.All().Open(t.Context(), name, pktgen.Use{Send: true, Size: 1600}); err == nil || !strings.Contains(err.Error(), "too long") {
 			t.Errorf("%s with frames of 1600 bytes: %v", name, err)
 		}
 	}
 	ip(t, "link", "set", a, "down")
-	if _, err := All().Open(t.Context(), a, pktgen.Use{Send: true}); !errors.Is(err, unix.ENETDOWN) {
+	if _, err := ports.All().Open(t.Context(), a, pktgen.Use{Send: true}); !errors.Is(err, unix.ENETDOWN) {
 		t.Errorf("an interface that is down: %v", err)
 	}
 }
@@ -357,12 +358,12 @@ func TestOpenErrors(t *testing.T) {
 func TestBestTakesTurns(t *testing.T) {
 	a, _ := pair(t)
 	need(t, "xdp", a)
-	first, err := All().Open(t.Context(), a, pktgen.Use{Receive: true})
+	first, err := ports.All().Open(t.Context(), a, pktgen.Use{Receive: true})
 	if err != nil || first.Kind() != "AF_XDP" {
 		t.Fatalf("%v, %v", first, err)
 	}
 	defer first.Close()
-	second, err := All().Open(t.Context(), a, pktgen.Use{Receive: true})
+	second, err := ports.All().Open(t.Context(), a, pktgen.Use{Receive: true})
 	if err != nil || second.Kind() != "AF_PACKET" {
 		t.Fatalf("%v, %v", second, err)
 	}
@@ -373,7 +374,7 @@ func TestBestTakesTurns(t *testing.T) {
 
 func TestTap(t *testing.T) {
 	name := fmt.Sprintf("pgt%d", pairs.Add(1))
-	p, err := All().Open(t.Context(), "tap:"+name, pktgen.Use{Send: true})
+	p, err := ports.All().Open(t.Context(), "tap:"+name, pktgen.Use{Send: true})
 	if err != nil {
 		t.Skipf("no tap device: %v", err)
 	}
@@ -399,7 +400,7 @@ func TestTap(t *testing.T) {
 func TestVLANTagsStay(t *testing.T) {
 	a, b := pair(t)
 	for _, kind := range kinds {
-		p, err := All().Open(t.Context(), kind+":"+b, pktgen.Use{Receive: true})
+		p, err := ports.All().Open(t.Context(), kind+":"+b, pktgen.Use{Receive: true})
 		if err != nil {
 			t.Skip(err)
 		}
@@ -416,7 +417,7 @@ func TestVLANTagsStay(t *testing.T) {
 
 func sendOne(t *testing.T, name string, frame []byte) {
 	t.Helper()
-	p, err := All()["packet"](t.Context(), name, pktgen.Use{Send: true, Size: len(frame), Queues: 1})
+	p, err := ports.All()["packet"](t.Context(), name, pktgen.Use{Send: true, Size: len(frame), Queues: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -454,7 +455,7 @@ func TestNothingIsAllocated(t *testing.T) {
 	a, _ := pair(t)
 	for _, kind := range kinds {
 		need(t, kind, a)
-		p, err := All()[kind](t.Context(), a, pktgen.Use{Send: true, Size: 60, Queues: 1})
+		p, err := ports.All()[kind](t.Context(), a, pktgen.Use{Send: true, Size: 60, Queues: 1})
 		if err != nil {
 			t.Fatal(err)
 		}
