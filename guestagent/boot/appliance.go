@@ -33,7 +33,7 @@ func (g *guest) enter() (appliance.State, bool) {
 func (g *guest) openSite(s appliance.State) {
 	o := site.Options{
 		Image: g.conf.Image, Run: g.conf.Cmdline["run"], Off: g.conf.Cmdline["site"] == "off",
-		Children: g.children, Console: os.Stdout, Logf: logf, Power: power,
+		Children: g.children, Modules: g.modules, Console: os.Stdout, Logf: logf, Power: power,
 	}
 	if s.Stick {
 		o.Stick = appliance.Stick

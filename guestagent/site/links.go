@@ -39,7 +39,7 @@ type port struct {
 
 // serveNetwork looks at the interfaces whenever the kernel tells of a change, until ctx ends.
 func (s *Site) serveNetwork(ctx context.Context) {
-	l := &links{s: s, verbs: verbs.New(verbs.Env{}), known: map[string]*port{}, leases: map[string]*dhcp.Lease{}}
+	l := &links{s: s, verbs: verbs.New(verbs.Env{Modules: s.o.Modules}), known: map[string]*port{}, leases: map[string]*dhcp.Lease{}}
 	defer l.work.Wait()
 	changes := make(chan struct{}, 1)
 	f, err := listenLinks() // before the first look, so that no change falls between

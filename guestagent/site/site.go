@@ -27,6 +27,7 @@ import (
 	"sync"
 
 	"picolab/guestagent/internal/child"
+	"picolab/guestagent/module"
 )
 
 // Where things are on the stick.
@@ -48,6 +49,7 @@ type Options struct {
 	Off   bool   // kernel argument picolab.site=off: as if there were no folder
 
 	Children *child.Reaper // PID 1's; nil: children are waited for one by one
+	Modules  *module.Set   // for VLANs; nil: what the kernel has
 	Console  io.Writer     // where runs show their output; nil = standard error
 	Logf     func(format string, args ...any)
 	// Power carries out "off" when autorun asks for it; nil: never.
