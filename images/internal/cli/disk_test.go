@@ -26,6 +26,18 @@ func TestDiskCommand(t *testing.T) {
 			t.Fatalf("labimage %q: code %d, %s%s", args, code, out.String(), errOut.String())
 		}
 	}
+	for want, args := range map[string][]string{
+		"FAT32":                {"inspect", filepath.Join(dir, "host.qcow2")},
+		`"table": "mbr"`:       {"inspect", filepath.Join(dir, "mbr.img"), "--json"},
+		"linux-image-":         {"inspect", img, "--packages"},
+		`"equal": true`:        {"diff", img, filepath.Join(dir, "mbr.img"), "--json"},
+		`"changes": []` + "\n": {"diff", img, filepath.Join(images, "guest"), "--json"},
+	} {
+		var out, errOut bytes.Buffer
+		if code := Main(t.Context(), Env{Stdout: &out, Stderr: &errOut, Args: args}); code != 0 || !strings.Contains(out.String(), want) {
+			t.Errorf("labimage %q: code %d, no %q in %s%s", args, code, want, out.String(), errOut.String())
+		}
+	}
 	s := &sticks{medium: make([]byte, 128<<20)}
 	var out bytes.Buffer
 	o := flashOptions{system: s, yes: true, serial: "S1"}
