@@ -15,7 +15,7 @@ import (
 // Sizes of a plot in units of its view box; the browser scales it to the width it has.
 const (
 	plotWidth, plotHeight = 640.0, 260.0
-	plotLeft, plotRight   = 64.0, 12.0
+	plotLeft, plotRight   = 64.0, 40.0
 	plotTop, plotBottom   = 14.0, 46.0
 	colours               = 8 // classes c0 to c7 of the style sheet
 )
@@ -48,7 +48,10 @@ func scale(values []float64) axis {
 	if least > 0 && high/least > 1000 {
 		return powers(least, high)
 	}
-	return linear(max(high, 1e-9))
+	if high <= 0 {
+		high = 1
+	}
+	return linear(high)
 }
 
 func powers(least, high float64) axis {
@@ -90,7 +93,10 @@ func plot(unit, xName string, xs []string, series []report.Series) template.HTML
 	d.printf(`<svg viewBox="0 0 %g %g" role="img" aria-label="%s over %s">`, plotWidth, plotHeight, esc(unit), esc(xName))
 	d.frame(unit, xName)
 	for i, s := range series {
-		d.line(i%colours, s)
+		d.points(i%colours, s)
+		if numbers(xs) {
+			d.line(i%colours, s)
+		}
 	}
 	d.printf(`</svg>`)
 	return template.HTML(d.String()) // every text in it went through esc
@@ -126,13 +132,28 @@ func (d *drawing) frame(unit, xName string) {
 	d.printf(`<text transform="translate(12 %.1f) rotate(-90)" text-anchor="middle">%s</text>`, (plotHeight-plotBottom)/2, esc(unit))
 }
 
+// numbers reports whether places have an order that a line may follow.
+func numbers(xs []string) bool {
+	return !slices.ContainsFunc(xs, func(x string) bool { _, ok := report.Quantity(x); return !ok })
+}
+
+func (d *drawing) at(p report.Point) (x, y float64) {
+	return d.px(slices.Index(d.xs, p.X)), d.py(p.Value)
+}
+
+func (d *drawing) points(colour int, s report.Series) {
+	for _, p := range s.Points {
+		x, y := d.at(p)
+		d.printf(`<circle class="c%d" cx="%.1f" cy="%.1f" r="3"><title>%s, %s: %s</title></circle>`,
+			colour, x, y, esc(s.Label), esc(p.X), short(p.Value))
+	}
+}
+
 func (d *drawing) line(colour int, s report.Series) {
 	var path []string
 	for _, p := range s.Points {
-		x, y := d.px(slices.Index(d.xs, p.X)), d.py(p.Value)
+		x, y := d.at(p)
 		path = append(path, fmt.Sprintf("%.1f,%.1f", x, y))
-		d.printf(`<circle class="c%d" cx="%.1f" cy="%.1f" r="3"><title>%s, %s: %s</title></circle>`,
-			colour, x, y, esc(s.Label), esc(p.X), short(p.Value))
 	}
 	d.printf(`<polyline class="c%d" points="%s"/>`, colour, strings.Join(path, " "))
 }
