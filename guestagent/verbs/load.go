@@ -22,8 +22,11 @@ type generator func(ctx context.Context, args []string, r *loadReport) (result a
 
 // generators are what Load runs.
 var generators = map[string]generator{
-	"netperf":   runNetperf,
-	"netserver": runNetserver,
+	"forwarder":    runForwarder,
+	"linux-pktgen": runLinuxPktgen,
+	"netperf":      runNetperf,
+	"netserver":    runNetserver,
+	"pkt-gen":      runPktGen,
 }
 
 // Load implements wire.AgentService.
