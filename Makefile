@@ -69,6 +69,10 @@ repro: images ## rebuild both images under another folder, umask, time zone and 
 leak: images ## kill -9 at KILLS random points of a run: nothing may stay
 	@PICOLAB_KILLS=$(KILLS) go test -p 1 -count 1 -run 'Kill|Leak' -timeout 60m ./hostctl/...
 
+.PHONY: nightly
+nightly: images ## what takes too long for every test: the appliance boots itself inside itself
+	@PICOLAB_NIGHTLY=1 go test -p 1 -count 1 -run 'Recursion' -timeout 60m -v ./images/disk
+
 .PHONY: clean
 clean: ## remove build/ (the download store stays: see labimage build --help)
 	@chmod -R u+w $(BUILD) 2>/dev/null || true

@@ -125,12 +125,9 @@ func usable(root string) error {
 	return err
 }
 
-// roleRoot is the role of the root file system as one file, which a host image needs to be a machine.
-const roleRoot = "root"
-
 // Bootable says what a host image lacks to run as a VM; the error wraps ErrNoHost.
 func Bootable(m *manifest.Manifest) error {
-	isRoot := func(f manifest.File) bool { return f.Role == roleRoot }
+	isRoot := func(f manifest.File) bool { return f.Role == manifest.RoleRoot }
 	if m.Kernel() == "" || len(m.Segments()) == 0 || !slices.ContainsFunc(m.Files, isRoot) {
 		return fmt.Errorf("%w: %s has no kernel, segments and root file to boot from", ErrNoHost, m.Dir())
 	}

@@ -37,6 +37,7 @@ type job struct {
 	Kind     string            `json:"kind"`               // of the host
 	Nesting  int               `json:"nesting,omitempty"`  // emulated machines around the host, as far as they are known outside
 	Tell     bool              `json:"tell,omitempty"`     // events instead of progress for people
+	Inner    string            `json:"inner,omitempty"`    // entry of the sandbox on the host; "" is the usual one
 	Auto     bool              `json:"auto,omitempty"`     // the host was chosen, and others were thought of
 	Why      []string          `json:"why,omitempty"`      // why it was chosen
 	Planned  []string          `json:"planned,omitempty"`  // of the whole run, of which this may be a part

@@ -2,6 +2,7 @@ package runs
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -151,7 +152,7 @@ func (r *relaying) run(ctx context.Context, p place.Place, j job) (err error) {
 		}
 	}
 	j.Tell = true
-	err = j.enter(ctx, p, r.dir, &listener{hear: r.hear}, logTo{r.out})
+	err = j.enter(ctx, cmp.Or(j.Inner, entry), p, r.dir, &listener{hear: r.hear}, logTo{r.out})
 	return errors.Join(err, r.sendRest())
 }
 

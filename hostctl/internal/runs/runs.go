@@ -193,9 +193,9 @@ func (o Options) runShare(ctx context.Context, plan catalogue.Plan, s Share, dir
 		}
 		return j.onMetal(ctx, client, dir, o.Stdout)
 	case VM:
-		return j.enterAs(ctx, o.entryOr(vmEntry), o.Place, dir, o.Stdout, o.Stderr)
+		return j.enter(ctx, o.entryOr(vmEntry), o.Place, dir, o.Stdout, o.Stderr)
 	}
-	return j.enterAs(ctx, o.entryOr(entry), o.Place, dir, o.Stdout, o.Stderr)
+	return j.enter(ctx, o.entryOr(entry), o.Place, dir, o.Stdout, o.Stderr)
 }
 
 // job is what a host is told of its share.
@@ -229,13 +229,8 @@ func (j job) plan() (catalogue.Plan, error) {
 	return Options{Selectors: j.Selectors, Axes: j.Axes, Profile: j.Profile, cases: j.cases}.Plan()
 }
 
-// enter runs the job in a container of this machine and waits for its end.
-func (j job) enter(ctx context.Context, p place.Place, dir string, stdout, stderr io.Writer) error {
-	return j.enterAs(ctx, entry, p, dir, stdout, stderr)
-}
-
-// enterAs gives the job to an entry of a sandbox, which writes to dir.
-func (j job) enterAs(ctx context.Context, entry string, p place.Place, dir string, stdout, stderr io.Writer) error {
+// enter gives the job to an entry of a sandbox, which writes to dir.
+func (j job) enter(ctx context.Context, entry string, p place.Place, dir string, stdout, stderr io.Writer) error {
 	if entry != vmEntry { // the inside of a VM is asked there
 		j.Appliance = applianceImage(applianceFile)
 	}

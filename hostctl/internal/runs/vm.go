@@ -32,7 +32,7 @@ const (
 )
 
 func init() {
-	sandbox.Register(vmEntry, insideVM(Catalogue))
+	sandbox.Register(vmEntry, insideVM(Catalogue, entry))
 	sandbox.Register(vmDoctorEntry, doctorVM)
 }
 
@@ -49,11 +49,13 @@ const hostsDir = "hosts"
 // maxVMs is how many host VMs in a row may fail without a result.
 const maxVMs = 2
 
-// insideVM runs a job on host VMs. Its exit code says only whether it came to its end.
-func insideVM(cases func() (*catalogue.Set, error)) func(context.Context, []byte) int {
+// insideVM runs a job on host VMs, there with an entry that knows the same cases. Its exit code says only whether it came
+// to its end.
+func insideVM(cases func() (*catalogue.Set, error), inner string) func(context.Context, []byte) int {
 	return func(ctx context.Context, payload []byte) int {
 		j := job{cases: cases}
 		err := json.Unmarshal(payload, &j)
+		j.Inner = inner
 		if err == nil {
 			err = j.onVMs(ctx)
 		}
