@@ -2,7 +2,11 @@ package disk
 
 import (
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
+
+	"picolab/images/manifest"
 )
 
 // BenchmarkWrite writes the host's disk as `labimage disk` does, synced to the file system: at most 1 s is promised.
@@ -17,6 +21,45 @@ func BenchmarkWrite(b *testing.B) {
 					b.Fatal(err)
 				}
 				b.SetBytes(res.Used)
+			}
+		})
+	}
+}
+
+// BenchmarkAppliance tells how large the host image is, everything compressed: at most 160 MB are promised.
+func BenchmarkAppliance(b *testing.B) {
+	_, host := images(b)
+	var size int64
+	for b.Loop() {
+		size = 0
+		for _, f := range host.Files {
+			if f.Role != manifest.RoleSBOM {
+				size += f.Size
+			}
+		}
+	}
+	b.ReportMetric(float64(size)/1e6, "MB")
+	b.ReportMetric(float64(size)/160e6, "of-promised")
+}
+
+// prompt is the shell's on a console of the appliance.
+const prompt = "root@picolab:~#"
+
+// BenchmarkConsole boots the host's disk as a USB stick, with two emulated CPUs, from power on through firmware and boot
+// menu to the console's first prompt: at most 15 s are promised.
+func BenchmarkConsole(b *testing.B) {
+	_, host := images(b)
+	disk := writeDisk(b, host, host, GPT, Raw)
+	for _, f := range []firmware{seabios, uefi} {
+		b.Run(f.name, func(b *testing.B) {
+			f.machine = append(f.machine[:len(f.machine):len(f.machine)], "-smp", "2")
+			for b.Loop() {
+				began := time.Now()
+				text := f.boot(b, host, disk, prompt, "rescue>", "Kernel panic")
+				if !strings.Contains(text, prompt) {
+					b.Fatal(tail(text))
+				}
+				b.ReportMetric(time.Since(began).Seconds(), "s/console")
 			}
 		})
 	}

@@ -27,6 +27,9 @@ const bootTime = 5 * time.Minute
 // ready is what the agent writes to the console when it can be called.
 const ready = "picolab: agent ready"
 
+// rootFound is what an appliance writes to the console when it has found its root file system on a USB stick.
+const rootFound = "picolab: root file system of sda"
+
 // images returns the built images.
 func images(t testing.TB) (guest, host *manifest.Manifest) {
 	t.Helper()
@@ -55,7 +58,7 @@ func talkative(t *testing.T, m *manifest.Manifest) *manifest.Manifest {
 }
 
 // writeDisk makes a disk and returns its path.
-func writeDisk(t *testing.T, m, host *manifest.Manifest, l Layout, f Format) string {
+func writeDisk(t testing.TB, m, host *manifest.Manifest, l Layout, f Format) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "disk."+string(f))
 	if _, err := Write(t.Context(), Options{Image: m, Loaders: host.Root(), Output: path, Layout: l, Format: f}); err != nil {
@@ -81,8 +84,8 @@ var (
 )
 
 // arguments makes QEMU's arguments: the disk is a USB stick, the serial line the standard output.
-func (f firmware) arguments(t *testing.T, root, disk string) []string {
-	args := append([]string{"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-m", "512", "-serial", "stdio"}, f.machine...)
+func (f firmware) arguments(t testing.TB, root, disk string) []string {
+	args := append([]string{"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-m", "768", "-serial", "stdio"}, f.machine...)
 	if f.code != "" {
 		vars := filepath.Join(t.TempDir(), "vars")
 		data, err := os.ReadFile(filepath.Join(root, "usr/share/OVMF", f.vars))
@@ -100,7 +103,7 @@ func (f firmware) arguments(t *testing.T, root, disk string) []string {
 }
 
 // boot starts the disk and returns the console's text up to the first of the words, or all of it when none came.
-func (f firmware) boot(t *testing.T, host *manifest.Manifest, disk string, words ...string) string {
+func (f firmware) boot(t testing.TB, host *manifest.Manifest, disk string, words ...string) string {
 	t.Helper()
 	root, err := filepath.Abs(host.Root())
 	if err != nil {
@@ -171,8 +174,14 @@ func TestBoot(t *testing.T) {
 	} {
 		t.Run(fmt.Sprint(tc.name, " ", tc.image.Name, " ", tc.layout, " ", tc.format), func(t *testing.T) {
 			text := tc.boot(t, host, writeDisk(t, tc.image, host, tc.layout, tc.format), ready, "Kernel panic", "rescue>")
-			if !strings.Contains(text, ready) || !strings.Contains(text, tc.want) {
-				t.Errorf("want %q and %q, got:\n%s", tc.want, ready, tail(text))
+			wants := []string{tc.want, ready}
+			if tc.image.RootFile() != "" {
+				wants = append(wants, rootFound)
+			}
+			for _, want := range wants {
+				if !strings.Contains(text, want) {
+					t.Errorf("want %q, got:\n%s", want, tail(text))
+				}
 			}
 		})
 	}

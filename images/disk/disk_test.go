@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -345,5 +346,21 @@ func TestRefusals(t *testing.T) {
 		if (name == "loaders") != errors.As(err, &missing) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// TestRootFile puts an appliance's root file system on the ESP and tells the kernel which volume has it.
+func TestRootFile(t *testing.T) {
+	m, l := small(t)
+	if text := string(menu(m)); strings.Contains(text, stickArgument) {
+		t.Errorf("an image without a root file system looks for one:\n%s", text)
+	}
+	m.Files = append(m.Files, manifest.File{Name: "root.squashfs", Role: manifest.RoleRoot, Size: 7})
+	if text := string(menu(m)); strings.Count(text, " picolab.stick="+m.ID[:16]+"\n") != 2 || !strings.Contains(text, "initrd /picolab/base.cpio.zst /picolab/payload.cpio.zst\n") {
+		t.Errorf("menu:\n%s", text)
+	}
+	files := espFiles(m, l)
+	if !slices.ContainsFunc(files, func(f file) bool { return f.path == "/picolab/root.squashfs" && f.size == 7 }) {
+		t.Errorf("not among the files: %v", files)
 	}
 }
