@@ -69,8 +69,12 @@ repro: images ## rebuild both images under another folder, umask, time zone and 
 leak: images ## kill -9 at KILLS random points of a run: nothing may stay
 	@PICOLAB_KILLS=$(KILLS) go test -p 1 -count 1 -run 'Kill|Leak' -timeout 60m ./hostctl/...
 
+.PHONY: nested
+nested: images ## labs inside the host image as a VM: several minutes under TCG
+	@PICOLAB_NESTED=1 go test -p 1 -count 1 -run 'Nested|HostPanics|DoctorVM|InterruptVM' -v -timeout 60m ./hostctl/internal/runs
+
 .PHONY: nightly
-nightly: images ## what takes too long for every test: the appliance boots itself inside itself
+nightly: images nested ## what takes too long for every test: the appliance boots itself inside itself
 	@PICOLAB_NIGHTLY=1 go test -p 1 -count 1 -run 'Recursion' -timeout 60m -v ./images/disk
 
 .PHONY: clean

@@ -1,8 +1,6 @@
 package lab
 
 import (
-	"path/filepath"
-
 	"picolab/hostctl/internal/qemu"
 	"picolab/images/manifest"
 )
@@ -50,22 +48,16 @@ func config(lab string, g Guest, accel string, m *manifest.Manifest, vsock qemu.
 	return c
 }
 
-// roleRoot is the role of the read-only file system that a host image's initramfs looks for on the device named by the
-// kernel argument rootArgument.
-const (
-	roleRoot     = "root"
-	rootArgument = "picolab.root="
-)
+// rootArgument is the kernel argument that names the device on which a host image's initramfs finds its root file system.
+const rootArgument = "picolab.root="
 
 // appliance adds what a host image needs to be a whole machine: its root file system as a disk, and virtualization.
 func appliance(c *qemu.Config, m *manifest.Manifest) {
 	if c.Accel == AccelTCG {
 		c.CPU = qemu.SVMCPU
 	}
-	for _, f := range m.Files {
-		if f.Role == roleRoot {
-			c.Disks = append(c.Disks, qemu.Disk{ID: "root", File: filepath.Join(m.Dir(), f.Name), ReadOnly: true})
-			c.CommandLine = append(c.CommandLine, rootArgument+"/dev/vda")
-		}
+	if root := m.RootFile(); root != "" {
+		c.Disks = append(c.Disks, qemu.Disk{ID: "root", File: root, ReadOnly: true})
+		c.CommandLine = append(c.CommandLine, rootArgument+"/dev/vda")
 	}
 }

@@ -76,3 +76,32 @@ func golden(t *testing.T, name, got string) {
 		t.Errorf("%s:\ngot  %swant %s(-update rewrites it)", name, got, want)
 	}
 }
+
+// TestApplianceArgv pins what a host image gets beside what every guest has: its root file system, and virtualization.
+func TestApplianceArgv(t *testing.T) {
+	m := testImage(t)
+	m.Kind = manifest.KindHost
+	m.Files = append(m.Files, manifest.File{Name: "root.squashfs", Role: manifest.RoleRoot, SHA256: fmt.Sprintf("%064d", 0)})
+	s := Spec{Name: "host", Guests: []Guest{{Name: "vm", Image: "host", CPUs: 2, MemoryMiB: 2048}}}.WithDefaults()
+	for _, accel := range []string{AccelTCG, AccelKVM} {
+		f := files{kernel: m.Kernel(), initrd: "/tmp/i", qmp: "/tmp/q", consoleSocket: "/tmp/c", consoleLog: "/out/console.log"}
+		args, err := qemu.Cmdline(config(s.Name, s.Guests[0], accel, m, qemu.Vsock{Kind: "vhost-user", Socket: "/tmp/v.vsock"}, nil, f))
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden(t, fmt.Sprintf("argv-host-%s.txt", accel), proc.Quote(args)+"\n")
+	}
+}
+
+// TestMachineHello shows that a host image has more time than a guest.
+func TestMachineHello(t *testing.T) {
+	for kind, want := range map[string]Wait{manifest.KindHost: WaitMachine, manifest.KindGuest: WaitHello} {
+		v := &VM{image: &manifest.Manifest{Kind: kind}}
+		if got := v.helloWait(); got != want {
+			t.Errorf("%s: %s", kind, got)
+		}
+	}
+	if Timeout(WaitMachine, AccelTCG, 0) <= Timeout(WaitHello, AccelTCG, 0) {
+		t.Error("a host image has no more time than a guest")
+	}
+}

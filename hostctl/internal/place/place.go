@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"picolab/hostctl/internal/sandbox"
 	"picolab/images/manifest"
@@ -127,8 +126,7 @@ func usable(root string) error {
 
 // Bootable says what a host image lacks to run as a VM; the error wraps ErrNoHost.
 func Bootable(m *manifest.Manifest) error {
-	isRoot := func(f manifest.File) bool { return f.Role == manifest.RoleRoot }
-	if m.Kernel() == "" || len(m.Segments()) == 0 || !slices.ContainsFunc(m.Files, isRoot) {
+	if m.Kernel() == "" || len(m.Segments()) == 0 || m.RootFile() == "" {
 		return fmt.Errorf("%w: %s has no kernel, segments and root file to boot from", ErrNoHost, m.Dir())
 	}
 	return nil
