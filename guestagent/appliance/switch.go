@@ -42,7 +42,14 @@ func switchRoot(target string) error {
 	if err := errors.Join(unix.Chroot("."), os.Chdir("/")); err != nil {
 		return fmt.Errorf("change root: %w", err)
 	}
-	return fmt.Errorf("start /init: %w", unix.Exec("/init", []string{"/init"}, os.Environ()))
+	return fmt.Errorf("start init: %w", start())
+}
+
+// start starts this program anew under the name it has in the new root. Its file is gone from the old root but is still
+// in memory, where it need not be read and unpacked; the root's own is the same program.
+func start() error {
+	err := unix.Exec("/proc/self/exe", []string{"/init"}, os.Environ())
+	return errors.Join(err, unix.Exec("/init", []string{"/init"}, os.Environ()))
 }
 
 // checkFirst refuses to empty a root that is not the one in memory that a kernel starts with.
