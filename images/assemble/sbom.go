@@ -13,6 +13,7 @@ import (
 	"picolab/images/manifest"
 	"picolab/initramfs"
 	"picolab/initramfs/bb"
+	"picolab/recipes/lock"
 )
 
 // The subset of SPDX 2.3 (https://spdx.github.io/spdx-spec/v2.3/) that the bill of materials uses. Licences are not
@@ -97,6 +98,9 @@ func (w *writer) document() *spdxDocument {
 	for _, p := range w.layers.Packages {
 		d.Packages = append(d.Packages, debianPackage(p))
 	}
+	for _, f := range w.Lock.Local {
+		d.Packages = append(d.Packages, localFile(f))
+	}
 	d.Packages = append(d.Packages, goModules(w.layers.Busybox)...)
 	d.relate()
 	d.Namespace = d.namespace()
@@ -140,6 +144,13 @@ func debianPackage(p initramfs.Package) spdxPackage {
 	s.Checksums = []spdxChecksum{{"SHA256", p.SHA256}}
 	s.SourceInfo = "built from Debian source package " + p.Control.Source + " " + p.Control.SourceVersion
 	s.Refs = []spdxRef{{"PACKAGE-MANAGER", "purl", purl}}
+	return s
+}
+
+// localFile is a file or folder of the machine where the image was locked; nobody knows more of it than its digest.
+func localFile(f lock.Local) spdxPackage {
+	s := newSPDX(f.Path, spdxID("file", f.Path, f.Path), "sha256:"+f.SHA256[:12])
+	s.Checksums = []spdxChecksum{{"SHA256", f.SHA256}}
 	return s
 }
 
