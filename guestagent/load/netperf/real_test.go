@@ -16,22 +16,36 @@ import (
 	"time"
 )
 
-// program finds a program of the original netperf 2.7, and what must come before its arguments: in the folder
-// PICOLAB_NETPERF, in PATH, or in the host image of PICOLAB_IMAGES, run by that image's own loader.
+// program finds a program of the original netperf 2.7, and what must come before its arguments.
 func program(t testing.TB, name string) []string {
 	t.Helper()
-	if dir := os.Getenv("PICOLAB_NETPERF"); dir != "" {
-		return []string{filepath.Join(dir, name)}
+	argv := find(name)
+	if argv == nil {
+		t.Skipf("%s(1) is not here: not in PATH, PICOLAB_NETPERF or the host image of PICOLAB_IMAGES (2.7 or later)", name)
+	}
+	return argv
+}
+
+// find looks for a foreign program in the folder PICOLAB_NETPERF, in PATH, and in the host image of PICOLAB_IMAGES, whose
+// own loader runs it; nil when it is nowhere.
+func find(name string) []string {
+	if path := filepath.Join(os.Getenv("PICOLAB_NETPERF"), name); os.Getenv("PICOLAB_NETPERF") != "" && exists(path) {
+		return []string{path}
 	}
 	if path, err := exec.LookPath(name); err == nil {
 		return []string{path}
 	}
 	root, err := filepath.Abs(filepath.Join(os.Getenv("PICOLAB_IMAGES"), "host", "root"))
 	path := filepath.Join(root, "usr/bin", name)
-	if _, serr := os.Stat(path); os.Getenv("PICOLAB_IMAGES") == "" || err != nil || serr != nil {
-		t.Skipf("%s(1) is not here: not in PATH, PICOLAB_NETPERF or the host image of PICOLAB_IMAGES (2.7 or later)", name)
+	if os.Getenv("PICOLAB_IMAGES") == "" || err != nil || !exists(path) {
+		return nil
 	}
 	return []string{filepath.Join(root, "usr/lib64/ld-linux-x86-64.so.2"), "--library-path", filepath.Join(root, "usr/lib/x86_64-linux-gnu"), path}
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // start makes the command of a program.
