@@ -29,7 +29,7 @@ type Format string
 // Formats.
 const (
 	Raw   Format = "raw"   // byte for byte, with holes
-	QCOW2 Format = "qcow2" // QEMU's, version 3, uncompressed
+	QCOW2 Format = "qcow2" // QEMU's, version 3
 )
 
 // Layout is the kind of partition table.
@@ -49,6 +49,7 @@ type Options struct {
 	Format  Format             // Raw when empty
 	Layout  Layout             // GPT when empty
 	Free    int64              // bytes to leave free on the ESP for the user, DefaultFree when 0
+	Pack    bool               // compress the clusters of a QCOW2, which takes the loaders' qemu-img and some seconds
 }
 
 // DefaultFree is the room for results and the user's files.
@@ -89,7 +90,7 @@ func (o *Options) write(ctx context.Context) (*Result, error) {
 		if o.Format == Raw {
 			return p.raw(ctx, f, ldr, files)
 		}
-		return p.qcow2(ctx, f, ldr, files)
+		return p.qcow2(ctx, f, ldr, files, o.packer())
 	})
 	if err != nil {
 		return nil, err
@@ -108,6 +109,8 @@ func (o *Options) check() error {
 		return fmt.Errorf("unknown format %q: give %s or %s", o.Format, Raw, QCOW2)
 	case o.Layout != GPT && o.Layout != MBR:
 		return fmt.Errorf("unknown layout %q: give %s or %s", o.Layout, GPT, MBR)
+	case o.Pack && o.Format != QCOW2:
+		return fmt.Errorf("only %s can be compressed", QCOW2)
 	case o.Free < 0 || o.Free > maxESP:
 		return fmt.Errorf("%d bytes cannot be left free", o.Free)
 	case o.Image.Kernel() == "":
@@ -140,8 +143,25 @@ func (p *plan) raw(ctx context.Context, f *os.File, ldr *loaders, files []file) 
 	return p.embed(f, ldr)
 }
 
+// A packer makes one format of another.
+type packer func(ctx context.Context, out, disk *os.File) error
+
+// packer is what makes the qcow2.
+func (o *Options) packer() packer {
+	if o.Pack {
+		return func(ctx context.Context, out, disk *os.File) error { return compress(ctx, o.Loaders, out, disk) }
+	}
+	return func(ctx context.Context, out, disk *os.File) error {
+		info, err := disk.Stat()
+		if err != nil {
+			return err
+		}
+		return writeQCOW2(ctx, out, io.NewSectionReader(disk, 0, info.Size()))
+	}
+}
+
 // qcow2 writes the disk to a scratch file first: a qcow2 header says how much comes after it.
-func (p *plan) qcow2(ctx context.Context, f *os.File, ldr *loaders, files []file) (err error) {
+func (p *plan) qcow2(ctx context.Context, f *os.File, ldr *loaders, files []file, pack packer) (err error) {
 	scratch, err := os.CreateTemp(filepath.Dir(f.Name()), ".disk-*")
 	if err != nil {
 		return err
@@ -153,5 +173,5 @@ func (p *plan) qcow2(ctx context.Context, f *os.File, ldr *loaders, files []file
 	if err := p.raw(ctx, scratch, ldr, files); err != nil {
 		return err
 	}
-	return writeQCOW2(ctx, f, io.NewSectionReader(scratch, 0, p.size))
+	return pack(ctx, f, scratch)
 }

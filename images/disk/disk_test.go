@@ -74,7 +74,7 @@ func smallDisk(t testing.TB, m *manifest.Manifest, l *loaders, path string, layo
 	p := newPlan(o, files)
 	err := replaceFile(path, func(f *os.File) error {
 		if format == QCOW2 {
-			return p.qcow2(t.Context(), f, l, files)
+			return p.qcow2(t.Context(), f, l, files, o.packer())
 		}
 		return p.raw(t.Context(), f, l, files)
 	})
@@ -362,5 +362,33 @@ func TestRootFile(t *testing.T) {
 	files := espFiles(m, l)
 	if !slices.ContainsFunc(files, func(f file) bool { return f.path == "/picolab/root.squashfs" && f.size == 7 }) {
 		t.Errorf("not among the files: %v", files)
+	}
+}
+
+// TestCompressed: qemu-img finds nothing wrong with a compressed disk, which is the raw one to a reader, and the same every time.
+func TestCompressed(t *testing.T) {
+	guest, host := images(t)
+	write := func(f Format, pack bool) string {
+		path := filepath.Join(t.TempDir(), "disk")
+		if _, err := Write(t.Context(), Options{Image: guest, Loaders: host.Root(), Output: path, Format: f, Pack: pack}); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	raw, packed := write(Raw, false), write(QCOW2, true)
+	if digest(t, write(QCOW2, true)) != digest(t, packed) {
+		t.Error("two compressed disks differ")
+	}
+	judge(t, "qemu-img", "check", "-q", packed)
+	judge(t, "qemu-img", "compare", "-q", raw, packed)
+	small, err := os.Stat(packed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if large, err := os.Stat(write(QCOW2, false)); err != nil || small.Size() >= large.Size() {
+		t.Errorf("compressed %d bytes, plain %d, %v", small.Size(), large.Size(), err)
+	}
+	if _, err := Write(t.Context(), Options{Image: guest, Loaders: host.Root(), Output: raw, Pack: true}); err == nil {
+		t.Error("a raw disk cannot be compressed")
 	}
 }

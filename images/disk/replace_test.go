@@ -57,7 +57,7 @@ func TestFull(t *testing.T) {
 	p := newPlan(o, files)
 	for format, fill := range map[Format]func(*os.File) error{
 		Raw:   func(f *os.File) error { return p.raw(t.Context(), f, l, files) },
-		QCOW2: func(f *os.File) error { return p.qcow2(t.Context(), f, l, files) },
+		QCOW2: func(f *os.File) error { return p.qcow2(t.Context(), f, l, files, o.packer()) },
 	} {
 		err := replaceFile(filepath.Join(dir, "disk"), fill)
 		if err == nil || !strings.Contains(err.Error(), dir) || !strings.Contains(err.Error(), unix.ENOSPC.Error()) {

@@ -19,6 +19,7 @@ import (
 // diskOptions are the flags of disk.
 type diskOptions struct {
 	image, output, format, layout, host, free string
+	compress                                  bool
 }
 
 func diskCommand(e *Env) *cobra.Command {
@@ -45,6 +46,7 @@ The disk's FAT partition can be read and written on any computer; --free is the 
 	f := cmd.Flags()
 	f.StringVarP(&o.output, "output", "o", "", "`file` to write (required)")
 	f.StringVar(&o.format, "format", string(disk.Raw), "`format` of the file: raw or qcow2")
+	f.BoolVar(&o.compress, "compress", false, "compress the clusters of a qcow2")
 	f.StringVar(&o.layout, "layout", string(disk.GPT), "partition `table`: gpt, or mbr for BIOSes that boot nothing else")
 	f.StringVar(&o.host, "host", "", "`directory` of the host image that has the boot loaders")
 	f.StringVar(&o.free, "free", "32 MiB", "`size` of the room left on the FAT partition")
@@ -68,12 +70,14 @@ func (o *diskOptions) run(ctx context.Context, e *Env) error {
 
 // plan checks the command line.
 func (o *diskOptions) plan() (disk.Options, error) {
-	opt := disk.Options{Output: o.output, Format: disk.Format(o.format), Layout: disk.Layout(o.layout)}
+	opt := disk.Options{Output: o.output, Format: disk.Format(o.format), Layout: disk.Layout(o.layout), Pack: o.compress}
 	switch {
 	case o.output == "":
 		return opt, usageError{errors.New("the output file is missing: -o FILE")}
 	case opt.Format != disk.Raw && opt.Format != disk.QCOW2:
 		return opt, usageError{fmt.Errorf("--format %q is neither raw nor qcow2", o.format)}
+	case opt.Pack && opt.Format != disk.QCOW2:
+		return opt, usageError{errors.New("--compress goes with --format qcow2")}
 	case opt.Layout != disk.GPT && opt.Layout != disk.MBR:
 		return opt, usageError{fmt.Errorf("--layout %q is neither gpt nor mbr", o.layout)}
 	}
