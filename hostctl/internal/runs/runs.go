@@ -12,6 +12,7 @@
 package runs
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -161,12 +162,8 @@ func (o Options) run(ctx context.Context, plan catalogue.Plan, folder *Folder) e
 // Shares says which host runs what of a plan. For auto this machine is probed,
 // which takes a sandbox.
 func (o Options) Shares(ctx context.Context, plan catalogue.Plan) ([]Share, error) {
-	switch o.Host.Kind {
-	case "":
-		return []Share{{Host: Host{Kind: Container}, Plan: plan}}, nil
-	default:
-		return []Share{{Host: o.Host, Plan: plan}}, nil
-	case Auto:
+	if o.Host.Kind != Auto {
+		return []Share{{Host: Host{Kind: cmp.Or(o.Host.Kind, Container), PC: o.Host.PC}, Plan: plan}}, nil
 	}
 	answers, err := ask(ctx, o.Place, plan.Needs(), o.Stderr)
 	if err != nil {
