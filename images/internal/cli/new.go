@@ -69,7 +69,7 @@ func (o *newOptions) run(e *Env, name string) error {
 // lock is that of the recipe to extend: as long as packages and suites are the same, it fits.
 func (o *newOptions) lock(name string) (*lock.Lock, error) {
 	if recipes.IsFile(o.from) {
-		return nil, usageError{fmt.Errorf("--from %s: name an embedded recipe (%s); extend a file by writing it after extends:", o.from, strings.Join(recipes.Names(), ", "))}
+		return nil, usageError{fmt.Errorf("--from %s: name an embedded recipe (%s); to extend a file, write its path after extends", o.from, strings.Join(recipes.Names(), ", "))}
 	}
 	from, err := recipes.Open(o.from)
 	if err != nil {
