@@ -31,6 +31,7 @@ func (g *guest) enter() (appliance.State, bool) {
 
 // openSite takes in what the stick's site folder says, before anybody can look.
 func (g *guest) openSite(s appliance.State) {
+	check("mount", mountAll("/", machineMounts))
 	o := site.Options{
 		Image: g.conf.Image, Run: g.conf.Cmdline["run"], Off: g.conf.Cmdline["site"] == "off",
 		Children: g.children, Modules: g.modules, Console: os.Stdout, Logf: logf, Power: power,

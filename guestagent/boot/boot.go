@@ -62,7 +62,7 @@ func Main(ctx context.Context, started time.Time) {
 // wrong is better than a dead kernel.
 func (g *guest) prepare() {
 	debug.SetGCPercent(400) // the live heap is a few MiB; a collection under emulation is slow
-	check("mount", mountAll("/"))
+	check("mount", mountAll("/", mounts))
 	os.Setenv("PATH", "/bbin:/bin:/sbin:/usr/bin:/usr/sbin")
 	os.Setenv("HOME", "/root")
 	var err error

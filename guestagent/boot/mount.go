@@ -30,8 +30,14 @@ var mounts = []mountPoint{
 	{"tmpfs", "tmp", "tmpfs", unix.MS_NOSUID | unix.MS_NODEV, "mode=1777,size=90%"},
 }
 
+// machineMounts are what an appliance has beside these: for DPDK's memory, and for the maps of XDP programs.
+var machineMounts = []mountPoint{
+	{"hugetlbfs", "dev/hugepages", "hugetlbfs", unix.MS_NOSUID | unix.MS_NODEV, "mode=0700"},
+	{"bpf", "sys/fs/bpf", "bpf", safe, "mode=0700"},
+}
+
 // mountAll makes the usual file systems; all that can be mounted are, whatever fails.
-func mountAll(root string) error {
+func mountAll(root string, mounts []mountPoint) error {
 	var errs []error
 	for _, m := range mounts {
 		target := filepath.Join(root, m.target)

@@ -66,6 +66,11 @@ func compareFiles(ctx context.Context, a, b *manifest.Manifest) error {
 			return &DifferenceError{File: f.Name, What: "only in the first"}
 		}
 		delete(others, f.Name)
+		if f.Role == manifest.RoleRoot { // what differs in it differs in the unpacked one too, mostly, and has a name there
+			if err := compareRoots(ctx, a, b); err != nil {
+				return err
+			}
+		}
 		if err := compareFile(ctx, f, filepath.Join(a.Dir(), f.Name), filepath.Join(b.Dir(), f.Name)); err != nil {
 			return err
 		}
