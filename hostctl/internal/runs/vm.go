@@ -84,6 +84,9 @@ func (j job) onVMs(ctx context.Context) error {
 	for failures := 0; !c.over() && ctx.Err() == nil; {
 		before := len(c.done)
 		err := c.onVM(ctx, vmSpec(j.Accel, memoryFor(plan)))
+		if err == nil && len(c.done) == before {
+			err = errNothing
+		}
 		if err == nil || ctx.Err() != nil {
 			continue
 		}
@@ -96,6 +99,9 @@ func (j job) onVMs(ctx context.Context) error {
 	}
 	return nil
 }
+
+// errNothing is a run inside that came to its end without a result; trying again for ever would not help.
+var errNothing = errors.New("the run inside ended without a result")
 
 // lost gives the instance that ran on a host that failed its result; all others too when it makes no sense to go on.
 func (c *collector) lost(cause error, failures int) error {
