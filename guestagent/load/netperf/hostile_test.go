@@ -117,6 +117,29 @@ func TestPeerVanishesInTheTest(t *testing.T) {
 	works(t, port)
 }
 
+// TestCountedConnectionsTakeTheirTime: only a TCP_CRR by time ends by itself.
+func TestCountedConnectionsTakeTheirTime(t *testing.T) {
+	port := serve(t, &Server{Log: t.Logf}, "127.0.0.1")
+	r := good()
+	r.Flags, r.Length = flagConnect, -2
+	conn := dial(t, "127.0.0.1", port)
+	data := parseResponse(ask(t, conn, r.message())).DataPort
+	for range 2 {
+		c := dial(t, "127.0.0.1", int(data))
+		if _, err := c.Write([]byte{1}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(crrIdleTime + 200*time.Millisecond)
+	}
+	m := new(Message)
+	if err := m.read(conn); err != nil || parseResults(m).Transactions != 2 {
+		t.Errorf("%v, %+v", err, parseResults(m))
+	}
+}
+
 // TestServerEndsInTheTest ends the server in the middle of each test: the client must say so soon.
 func TestServerEndsInTheTest(t *testing.T) {
 	for _, test := range []string{"TCP_STREAM", "TCP_MAERTS", "UDP_STREAM", "TCP_RR", "UDP_RR", "TCP_CRR"} {

@@ -2,6 +2,7 @@ package netperf
 
 import (
 	"encoding/binary"
+	"io"
 	"strings"
 	"testing"
 
@@ -137,16 +138,27 @@ func FuzzRequest(f *testing.F) {
 	})
 }
 
+// FuzzAnswers takes arbitrary responses and results as far as the output.
 func FuzzAnswers(f *testing.F) {
-	f.Add((&response{DataPort: 1}).message()[:])
-	f.Add((&results{CPU: unmeasured()}).message()[:])
-	f.Fuzz(func(t *testing.T, data []byte) {
-		var m Message
-		copy(m[:], data)
-		r := parseResults(&m)
-		if r.Elapsed != r.Elapsed || r.CPU.Total != r.CPU.Total {
-			t.Fatalf("no number in %+v", r)
+	f.Add((&response{DataPort: 1}).message()[:], (&results{CPU: unmeasured()}).message()[:])
+	f.Add((&response{SendSize: -1}).message()[:], (&results{CPU: Utilization{"S", 2, 50, 10, 20, 1, 2, 3, 1, 75}, Retransmits: -9}).message()[:])
+	f.Fuzz(func(t *testing.T, first, second []byte) {
+		var a, b Message
+		copy(a[:], first)
+		copy(b[:], second)
+		far := parseResults(&b)
+		if far.Elapsed != far.Elapsed || far.CPU.Total != far.CPU.Total {
+			t.Fatalf("no number in %+v", far)
 		}
-		parseResponse(&m)
+		for _, args := range []string{"--json -t TCP_RR", "-t TCP_STREAM -c -C -v 2", "-t UDP_STREAM -c", "-t TCP_CRR -- -k all", "-t omni -- -O all"} {
+			o, err := ParseOptions(strings.Fields(args))
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := &run{Config: &o.Config, response: parseResponse(&a), moved: &transfer{latency: new(latencies)}}
+			if err := o.Write(io.Discard, r.result(far)); err != nil {
+				t.Fatalf("%s: %v", args, err)
+			}
+		}
 	})
 }

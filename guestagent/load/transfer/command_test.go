@@ -16,6 +16,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"picolab/guestagent/load/getopt"
 )
 
 // log is a standard error that tells the address in it.
@@ -193,4 +195,15 @@ func TestUsage(t *testing.T) {
 			t.Errorf("%s: %v", args, err)
 		}
 	}
+}
+
+func FuzzOptions(f *testing.F) {
+	f.Add("-u -f x -b 5K -r 1G -d 1472 -w 0.5 -x 00")
+	f.Fuzz(func(t *testing.T, line string) {
+		c := new(command)
+		_, err := getopt.Parse(strings.Split(line, " "), c.options())
+		if err == nil && (c.source.Rate < 0 || c.source.Bytes < 0 || c.sink.Idle < 0 || c.want != nil && len(c.want) != 32) {
+			t.Fatalf("%q: %+v", line, c)
+		}
+	})
 }
