@@ -37,6 +37,20 @@ AcceptEnv LANG LC_*
 Subsystem sftp internal-sftp
 `
 
+// environment makes sessions find the commands that consoles find.
+func environment() string {
+	var words []string
+	for _, name := range []string{"PATH", "PICOLAB_MIRROR"} {
+		if v := os.Getenv(name); v != "" && !strings.ContainsAny(v, "\"\\\n") {
+			words = append(words, fmt.Sprintf("%s=\"%s\"", name, v))
+		}
+	}
+	if len(words) == 0 {
+		return ""
+	}
+	return "SetEnv " + strings.Join(words, " ") + "\n" // the first such line counts, so there is one
+}
+
 // wantSSH says who asked for sshd; "" is nobody.
 func (s *Site) wantSSH() string {
 	if _, err := os.Stat(s.path(askForSSH)); err == nil {
@@ -81,7 +95,7 @@ func (s *Site) prepareSSH(ctx context.Context) error {
 	}
 	return errors.Join(
 		os.MkdirAll(s.path(privsepDir), 0o755), os.MkdirAll(s.path(sshFolder), 0o700), s.addUser(),
-		s.makeHostKey(ctx), s.write(sshConfig, 0o600, []byte(config)),
+		s.makeHostKey(ctx), s.write(sshConfig, 0o600, []byte(config+environment())),
 	)
 }
 

@@ -61,10 +61,12 @@ func TestSSHNotAskedFor(t *testing.T) {
 func TestSSH(t *testing.T) {
 	b := newBench(t, map[string]string{"picolab/site/authorized_keys": goodKey + "\n"})
 	b.withSSH()
+	t.Setenv("PATH", "/bbin:"+os.Getenv("PATH"))
+	t.Setenv("PICOLAB_MIRROR", "http://192.0.2.1/a b")
 	s := Open(b.o)
 	s.Apply()
 	b.serving(s, "listening")
-	for _, want := range []string{"PasswordAuthentication no\n", "PermitRootLogin prohibit-password\n", "KbdInteractiveAuthentication no\n", "UsePAM no\n"} {
+	for _, want := range []string{`SetEnv PATH="/bbin:`, ` PICOLAB_MIRROR="http://192.0.2.1/a b"`, "PasswordAuthentication no\n", "PermitRootLogin prohibit-password\n", "KbdInteractiveAuthentication no\n", "UsePAM no\n"} {
 		if !strings.Contains(b.show.String(), want) {
 			t.Errorf("sshd was not told %q, but\n%s", want, b.show.String())
 		}
