@@ -156,7 +156,7 @@ func until(r io.Reader, words []string) (text, found string) {
 
 func TestBoot(t *testing.T) {
 	guest, host := images(t)
-	guest = talkative(t, guest)
+	guest, appliance := talkative(t, guest), talkative(t, host)
 	for _, tc := range []struct {
 		firmware
 		image  *manifest.Manifest
@@ -164,13 +164,13 @@ func TestBoot(t *testing.T) {
 		format Format
 		want   string // in the kernel's messages
 	}{
-		{seabios, talkative(t, host), GPT, Raw, "Standard PC (Q35"},
+		{seabios, appliance, GPT, Raw, "Standard PC (Q35"},
 		{seabios, guest, GPT, QCOW2, "Standard PC (Q35"},
-		{old, guest, GPT, Raw, "i440FX"},
+		{old, appliance, GPT, Raw, "i440FX"},
 		{old, guest, MBR, Raw, "i440FX"},
-		{uefi, guest, GPT, Raw, "efi: EFI v2"},
+		{uefi, appliance, GPT, Raw, "efi: EFI v2"},
 		{uefi, guest, MBR, Raw, "efi: EFI v2"},
-		{secure, talkative(t, host), GPT, Raw, "Kernel is locked down from EFI Secure Boot"},
+		{secure, appliance, GPT, Raw, "Kernel is locked down from EFI Secure Boot"},
 	} {
 		t.Run(fmt.Sprint(tc.name, " ", tc.image.Name, " ", tc.layout, " ", tc.format), func(t *testing.T) {
 			text := tc.boot(t, host, writeDisk(t, tc.image, host, tc.layout, tc.format), ready, "Kernel panic", "rescue>")

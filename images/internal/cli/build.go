@@ -156,6 +156,9 @@ func (b *imageBuilder) carried(ctx context.Context, s assemble.Source, r *recipe
 	var out []*manifest.Manifest
 	for _, name := range r.Carried() {
 		s.Recipe, s.Lock = name, ""
+		if of, err := recipes.Open(name); err == nil && of.Kind != manifest.KindGuest {
+			return nil, fmt.Errorf("image %s, which %s carries, is of a %s: only guests can be carried", name, r.Name, of.Kind)
+		}
 		res, err := b.image(ctx, s, filepath.Join(dir, "images", r.Name, filepath.Base(strings.TrimSuffix(name, ".yaml"))))
 		if err != nil {
 			return nil, fmt.Errorf("image %s, which %s carries: %w", name, r.Name, err)
