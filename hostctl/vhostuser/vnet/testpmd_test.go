@@ -33,11 +33,16 @@ func socketDir(t testing.TB) string {
 // servePort serves a new port on a socket until the test ends.
 func servePort(t testing.TB, path string) *Port {
 	t.Helper()
-	port, err := New(1, &record{})
+	return servePairs(t, path, 1, vhostuser.Options{Logf: t.Logf})
+}
+
+func servePairs(t testing.TB, path string, pairs int, opt vhostuser.Options) *Port {
+	t.Helper()
+	port, err := New(pairs, &record{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := vhostuser.Listen(path, port.Device(), vhostuser.Options{Logf: t.Logf})
+	s, err := vhostuser.Listen(path, port.Device(), opt)
 	if err != nil {
 		t.Fatal(err)
 	}
