@@ -51,6 +51,7 @@ type ring struct {
 	armed   bool         // receiver: interrupts are wanted
 	more    bool         // what arm found
 	armIt   func() error // doArm, once: method values allocate
+	touched byte         // what touch read
 	err     error
 }
 
