@@ -2,6 +2,7 @@ package launch
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"flag"
 	"fmt"
@@ -113,14 +114,17 @@ func golden(t *testing.T, name, got string) {
 	}
 }
 
-// image makes a folder with an image of which only names matter.
+// image makes a folder with an image whose files hold nothing but their names.
 func image(t *testing.T, kind string, files ...manifest.File) string {
 	t.Helper()
 	dir := t.TempDir()
 	m := &manifest.Manifest{Name: kind, Kind: kind, Architecture: "amd64"}
 	for _, f := range files {
-		f.SHA256 = fmt.Sprintf("%064d", 0)
+		f.SHA256, f.Size = fmt.Sprintf("%x", sha256.Sum256([]byte(f.Name))), int64(len(f.Name))
 		m.Files = append(m.Files, f)
+		if err := os.WriteFile(filepath.Join(dir, f.Name), []byte(f.Name), 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := os.WriteFile(filepath.Join(dir, manifest.Name), m.Encode(), 0o644); err != nil {
 		t.Fatal(err)

@@ -94,12 +94,6 @@ func TestRefusals(t *testing.T) {
 	run := t.TempDir()
 	t.Setenv("PICOLAB_RUN", run)
 	t.Setenv("PICOLAB_CACHE", t.TempDir())
-	dir := image(t, manifest.KindGuest, kernelFile, segmentFile)
-	for _, f := range []string{"vmlinuz", "base.cpio"} {
-		if err := os.WriteFile(filepath.Join(dir, f), nil, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
 	for args, want := range map[string]string{
 		"qemu --tap 77":                       "no interface tap77",
 		"qemu --vhost-user 01":                run + "/vhost-user/01.sock",
