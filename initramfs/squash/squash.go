@@ -79,23 +79,10 @@ func remove(name string) error {
 
 // run feeds the tool. What it says is told when it fails.
 func run(ctx context.Context, t *tree.Tree, o Options) error {
-	root, err := filepath.Abs(o.Tools) // the tool runs elsewhere
+	cmd, err := command(ctx, o)
 	if err != nil {
 		return err
 	}
-	output, err := filepath.Abs(o.Output)
-	if err != nil {
-		return err
-	}
-	args := []string{"--library-path", filepath.Join(root, libraries), filepath.Join(root, tool), "-", output,
-		"-tar", "-noappend", "-no-progress", "-quiet", "-no-xattrs", "-root-mode", "0755", "-root-uid", "0", "-root-gid", "0"}
-	args = append(args, strings.Fields(Settings)...)
-	for _, option := range []string{"-root-time", "-mkfs-time", "-all-time"} {
-		args = append(args, option, fmt.Sprint(o.Epoch))
-	}
-	cmd := exec.CommandContext(ctx, filepath.Join(root, linker), args...)
-	cmd.Env = []string{"LC_ALL=C", "TZ=UTC"} // SOURCE_DATE_EPOCH beside the options for times is an error
-	cmd.Dir = filepath.Dir(output)
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said
 	in, err := cmd.StdinPipe()
@@ -110,6 +97,27 @@ func run(ctx context.Context, t *tree.Tree, o Options) error {
 		return errors.Join(ctx.Err(), fmt.Errorf("mksquashfs: %w: %s", err, strings.TrimSpace(said.String())), fed)
 	}
 	return fed
+}
+
+// command is the tool with its arguments, in the folder of its output.
+func command(ctx context.Context, o Options) (*exec.Cmd, error) {
+	root, err := filepath.Abs(o.Tools)
+	if err != nil {
+		return nil, err
+	}
+	output, err := filepath.Abs(o.Output)
+	if err != nil {
+		return nil, err
+	}
+	args := []string{"--library-path", filepath.Join(root, libraries), filepath.Join(root, tool), "-", output,
+		"-tar", "-noappend", "-no-progress", "-quiet", "-no-xattrs", "-root-mode", "0755", "-root-uid", "0", "-root-gid", "0"}
+	args = append(args, strings.Fields(Settings)...)
+	for _, option := range []string{"-root-time", "-mkfs-time", "-all-time"} {
+		args = append(args, option, fmt.Sprint(o.Epoch))
+	}
+	cmd := exec.CommandContext(ctx, filepath.Join(root, linker), args...)
+	cmd.Dir, cmd.Env = filepath.Dir(output), []string{"LC_ALL=C", "TZ=UTC"} // SOURCE_DATE_EPOCH beside the options for times is an error
+	return cmd, nil
 }
 
 // feed writes the tree as a tar stream and closes w.
