@@ -106,13 +106,14 @@ func (l *links) ours(link *wire.Link) bool {
 	if _, named := l.s.network.Interfaces[link.Name]; named {
 		return true
 	}
-	return link.Kind == "device" && link.Name != "lo" && link.Mac != "" && l.isCard(link.Name)
+	return link.Kind == "device" && link.Name != "lo" && link.Mac != "" && isCard(filepath.Join("/sys/class/net", link.Name))
 }
 
-// isCard: an interface that a driver's device stands behind.
-func (l *links) isCard(name string) bool {
-	_, err := os.Stat(filepath.Join("/sys/class/net", name, "device"))
-	return err == nil
+// isCard: an interface with a device behind it, and not a virtual function (SR-IOV), which is there to be given away.
+func isCard(dir string) bool {
+	_, device := os.Stat(filepath.Join(dir, "device"))
+	_, function := os.Stat(filepath.Join(dir, "device/physfn"))
+	return device == nil && function != nil
 }
 
 func (l *links) forget(name string) {

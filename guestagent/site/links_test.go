@@ -176,3 +176,60 @@ func TestNotOurs(t *testing.T) {
 	}
 	eventually(t, b, true, []string{"203.0.113.5/24"}, "addr", "show", "eth0")
 }
+
+// TestCards: a veth has no device, a virtual function has a physical one.
+func TestCards(t *testing.T) {
+	b := newBench(t, map[string]string{"net/eth0/device/vendor": "", "net/eth1/device/physfn/vendor": "", "net/veth0/address": ""})
+	for name, want := range map[string]bool{"eth0": true, "eth1": false, "veth0": false, "gone": false} {
+		if got := isCard(filepath.Join(b.stick, "net", name)); got != want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+// TestNamedVLAN: a VLAN's interface is made, named after its parent, and set up like any other.
+func TestNamedVLAN(t *testing.T) {
+	needIP(t)
+	addVeth(t, "eth0", "peer0")
+	if out, err := exec.Command("ip", "link", "add", "link", "peer0", "name", "peer0.7", "type", "vlan", "id", "7").CombinedOutput(); err != nil {
+		t.Skipf("VLANs need the module 8021q: %s", out)
+	}
+	b := network(t, "interfaces:\n  eth0:\n    vlans:\n      - {id: 7, addresses: [198.51.100.7/24], mtu: 1400}\n")
+	eventually(t, b, false, []string{"198.51.100.7/24", "mtu 1400", ",UP"}, "addr", "show", "eth0.7")
+}
+
+// TestFaultsOfLinks: what the kernel refuses is told with the interface's name, and the rest is done.
+func TestFaultsOfLinks(t *testing.T) {
+	needIP(t)
+	addVeth(t, "eth0", "peer0")
+	addVeth(t, "longest-name-15", "peer1")
+	b := network(t, `
+interfaces:
+  eth0: {addresses: [192.0.2.7/24], gateways: [192.0.2.7]}
+  longest-name-15:
+    addresses: [198.51.100.9/24]
+    vlans: [{id: 7}]
+`)
+	eventually(t, b, false, []string{"192.0.2.7/24"}, "addr", "show", "eth0")
+	eventually(t, b, false, []string{"198.51.100.9/24"}, "addr", "show", "longest-name-15")
+	for _, want := range []string{"network: route 0.0.0.0/0 via 192.0.2.7 on eth0: ", "VLAN 7 of longest-name-15: the name longest-name-15.7 is too long"} {
+		for deadline := time.Now().Add(10 * time.Second); !strings.Contains(b.logged(), want); time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("not told: %s, but\n%s", want, b.logged())
+			}
+		}
+	}
+}
+
+// TestComesAndGoes: an interface that is made anew under the same name is set up anew.
+func TestComesAndGoes(t *testing.T) {
+	needIP(t)
+	b := network(t, "interfaces:\n  eth0: {addresses: [192.0.2.7/24]}\n")
+	for range 2 {
+		addVeth(t, "eth0", "peer0")
+		eventually(t, b, false, []string{"192.0.2.7/24"}, "addr", "show", "eth0")
+		if _, err := links0.DelLink(context.Background(), &wire.LinkRequest{Link: "eth0"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
