@@ -72,8 +72,14 @@ func newHostile(t *testing.T) *hostile {
 // sequence is one connection. Often it begins as a good one does, to get further.
 func (h *hostile) sequence(t *testing.T, path string) {
 	c := frontend.Dial(t, path)
-	defer c.Close()
+	done := make(chan struct{})
+	defer func() { // the next one waits, or there would be more and more connections that nobody has accepted
+		_ = c.CloseWrite()
+		<-done
+		_ = c.Close()
+	}()
 	go func() { // replies are of no interest, but must not fill the socket
+		defer close(done)
 		var b [4096]byte
 		for {
 			if _, err := c.Read(b[:]); err != nil {
