@@ -97,8 +97,12 @@ func (s *Switch) receive(m *member) int {
 		return n
 	}
 	only := s.classify(m, batch)
-	if only != nil && only != everybody && !only.listed {
-		s.deliver(only, batch) // no list needed
+	if only == everybody && len(s.members) == 2 {
+		only = s.other(m)
+		m.count.FromFlooded += uint64(n)
+	}
+	if only != nil && only != everybody {
+		s.deliverAll(only, batch)
 		return n
 	}
 	for i := range batch {
@@ -113,6 +117,14 @@ func (s *Switch) receive(m *member) int {
 	return n
 }
 
+// other returns the other one of two ports.
+func (s *Switch) other(m *member) *member {
+	if s.members[0] == m {
+		return s.members[1]
+	}
+	return s.members[0]
+}
+
 // hush counts what came over a link that is down.
 func (m *member) hush(batch []Frame) {
 	for i := range batch {
@@ -120,6 +132,17 @@ func (m *member) hush(batch []Frame) {
 	}
 	m.count.FromFrames += uint64(len(batch))
 	m.count.FromDown += uint64(len(batch))
+}
+
+// deliverAll is for a batch that goes to one port, which needs no list unless it has one already.
+func (s *Switch) deliverAll(m *member, batch []Frame) {
+	if !m.listed {
+		s.deliver(m, batch)
+		return
+	}
+	for i := range batch {
+		s.enlist(m, &batch[i])
+	}
 }
 
 // classify is the first pass: it finds out where each frame of a batch goes. It returns where all of them go, or nil.

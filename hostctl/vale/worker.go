@@ -36,9 +36,10 @@ func (p *pace) slept(d int64) {
 	}
 }
 
-// run is the worker.
+// run is the worker. Its thread is never unlocked, so it ends with the goroutine, and what was changed about it too.
 func (s *Switch) run() {
 	runtime.LockOSThread()
+	s.pin()
 	debug.SetPanicOnFault(true) // of this goroutine only
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -50,6 +51,18 @@ func (s *Switch) run() {
 		if !s.closed {
 			s.work()
 		}
+	}
+}
+
+// pin moves the thread to the CPU that was asked for.
+func (s *Switch) pin() {
+	if s.opt.CPU <= 0 {
+		return
+	}
+	var set unix.CPUSet
+	set.Set(s.opt.CPU - 1)
+	if err := unix.SchedSetaffinity(0, &set); err != nil {
+		s.opt.Logf("switch runs on any CPU: not on %d: %v", s.opt.CPU-1, err)
 	}
 }
 

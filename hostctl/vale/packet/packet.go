@@ -1,0 +1,187 @@
+// Package packet is a port of a vale.Switch for any link of the kernel, by a packet socket: an attached NIC, or one end of a
+// veth pair whose other end is the host. It needs CAP_NET_RAW in the link's network namespace, which an ordinary user has in
+// a namespace of their own, and no device file: where /dev/net/tun may not be opened a veth pair takes the place of a tap.
+//
+// The link sees everything (promiscuous mode), and the kernel's own use of it is not prevented. Frames carry the header of
+// virtio-net, so checksums and segmentation can be left to the kernel and by it to the guests. A VLAN tag that the kernel
+// took out of a frame is put back.
+//
+// Limits: the socket's queue is as long as net.core.rmem_max lets it be; what comes faster is lost, as on any NIC.
+// Source: packet(7), Linux 4.20 for PACKET_IGNORE_OUTGOING.
+package packet
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net"
+
+	"golang.org/x/sys/unix"
+
+	"picolab/hostctl/vale"
+)
+
+const (
+	headSize = 10 // struct virtio_net_hdr
+	tagSize  = 4
+	addrs    = 12 // bytes of a frame before a VLAN tag
+	burst    = 64
+	arena    = 4 * room
+	room     = headSize + tagSize + vale.MaxFrame
+	queue    = 8 << 20 // bytes asked for; see Limits
+)
+
+// New attaches to the link of that name in this network namespace. The link stays when the port is closed.
+func New(name string) (vale.Port, error) {
+	p := &port{name: name, memory: make([]byte, arena), control: make([]byte, unix.CmsgSpace(auxSize))}
+	if err := p.open(); err != nil {
+		return nil, fmt.Errorf("open link %s: %w", name, err)
+	}
+	return p, nil
+}
+
+type port struct {
+	name    string
+	fd      int
+	waker   vale.Waker
+	memory  []byte
+	control []byte
+	head    [headSize]byte
+	iov     [2][]byte
+	drained bool
+	skip    int // rounds left not to look
+	quiet   int // looks in vain in a row
+}
+
+// open makes a socket that hears nothing until it is bound, so that nothing comes before it is set up.
+func (p *port) open() (err error) {
+	link, err := net.InterfaceByName(p.name)
+	if err != nil {
+		return err
+	}
+	if p.fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0); err != nil {
+		return fmt.Errorf("make packet socket: %w", err)
+	}
+	if err = p.setUp(link.Index); err != nil {
+		_ = unix.Close(p.fd)
+	}
+	return err
+}
+
+func (p *port) setUp(index int) error {
+	for _, o := range []struct {
+		name          string
+		option, value int
+	}{
+		{"PACKET_VNET_HDR", unix.PACKET_VNET_HDR, 1}, {"PACKET_AUXDATA", unix.PACKET_AUXDATA, 1},
+		{"PACKET_IGNORE_OUTGOING", unix.PACKET_IGNORE_OUTGOING, 1}, {"PACKET_QDISC_BYPASS", unix.PACKET_QDISC_BYPASS, 1},
+	} {
+		if err := unix.SetsockoptInt(p.fd, unix.SOL_PACKET, o.option, o.value); err != nil {
+			return fmt.Errorf("%s: %w", o.name, err)
+		}
+	}
+	if unix.SetsockoptInt(p.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, queue) != nil { // for the real root only
+		_ = unix.SetsockoptInt(p.fd, unix.SOL_SOCKET, unix.SO_RCVBUF, queue)
+	}
+	promisc := unix.PacketMreq{Ifindex: int32(index), Type: unix.PACKET_MR_PROMISC}
+	if err := unix.SetsockoptPacketMreq(p.fd, unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, &promisc); err != nil {
+		return fmt.Errorf("PACKET_MR_PROMISC: %w", err)
+	}
+	all := binary.BigEndian.Uint16(binary.NativeEndian.AppendUint16(nil, unix.ETH_P_ALL)) // network byte order
+	if err := unix.Bind(p.fd, &unix.SockaddrLinklayer{Ifindex: index, Protocol: all}); err != nil {
+		return fmt.Errorf("bind: %w", err)
+	}
+	return nil
+}
+
+func (p *port) Start(w vale.Waker) error {
+	p.waker = w
+	return w.Watch(p.fd, unix.EPOLLIN)
+}
+
+func (p *port) Close() error {
+	if p.waker != nil {
+		p.waker.Unwatch(p.fd)
+	}
+	return unix.Close(p.fd)
+}
+
+// Receive reads frames into memory, one behind the other, each from a multiple of 64.
+func (p *port) Receive(frames []vale.Frame) (n int, err error) {
+	if p.skip > 0 {
+		p.skip--
+		return 0, nil
+	}
+	frames = frames[:min(len(frames), burst)]
+	p.drained = false
+	for at := 0; n < len(frames) && len(p.memory)-at >= room; {
+		f, err := p.read(p.memory[at:][:room])
+		if err == unix.EAGAIN {
+			p.drained = true
+			break
+		}
+		if err != nil {
+			return n, p.ended(err)
+		}
+		if len(f.Data) > 0 {
+			frames[n] = f
+			n, at = n+1, (at+headSize+len(f.Data)+tagSize+63)&^63
+		}
+	}
+	p.look(n)
+	return n, nil
+}
+
+// read reads one frame into b; one without data is none.
+func (p *port) read(b []byte) (vale.Frame, error) {
+	p.iov = [2][]byte{b[:headSize], b[headSize : headSize+vale.MaxFrame]}
+	k, oob, _, _, err := unix.RecvmsgBuffers(p.fd, p.iov[:], p.control, 0)
+	if err == unix.EINVAL { // of a frame whose offload the header has no word for
+		return vale.Frame{}, nil
+	}
+	if err != nil || k <= headSize {
+		return vale.Frame{}, err
+	}
+	f := vale.Frame{Header: header(b), Data: b[headSize:k]}
+	if tag, ok := tagOf(p.control[:oob]); ok {
+		retag(&f, tag)
+	}
+	return f, nil
+}
+
+// ended says what an error means: ENETDOWN that the link is down and may come back, and ENXIO that it is gone.
+func (p *port) ended(err error) error {
+	if err == unix.ENETDOWN || err == unix.EINTR {
+		p.drained = true
+		return nil
+	}
+	return fmt.Errorf("read link %s: %w", p.name, err)
+}
+
+// look decides when to look again, after n frames came: each look is a system call.
+func (p *port) look(n int) {
+	if n > 0 {
+		p.quiet = 0
+		return
+	}
+	p.quiet++
+	p.skip = min(p.quiet/4, 16)
+}
+
+func (p *port) Send(frames []vale.Frame) (n, bytes int) {
+	for i := range frames {
+		f := &frames[i]
+		encode(&p.head, &f.Header)
+		p.iov = [2][]byte{p.head[:], f.Data}
+		if _, err := unix.Writev(p.fd, p.iov[:]); err == nil {
+			n, bytes = n+1, bytes+len(f.Data)
+		}
+	}
+	return n, bytes
+}
+
+func (p *port) Offloads() vale.Offloads { return vale.Csum | vale.TSO4 | vale.TSO6 | vale.ECN }
+
+func (p *port) Arm() (more bool) {
+	p.skip, p.quiet = 0, 0
+	return !p.drained
+}
