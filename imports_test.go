@@ -82,7 +82,6 @@ var aboveLab = []string{"hostctl/internal/cli", "hostctl/internal/labs", "hostct
 // Tests may import what they like.
 var doors = map[string]string{
 	"github.com/ProtonMail/go-crypto":   "recipes/debian recipes/debian/...",
-	"github.com/cilium/ebpf":            "guestagent/load/pktgen/xdp",
 	"github.com/containerd/log":         "guestagent guestagent/client",
 	"github.com/containerd/ttrpc":       "guestagent guestagent/client guestagent/wire",
 	"github.com/digitalocean/go-qemu":   "hostctl/internal/qemu",

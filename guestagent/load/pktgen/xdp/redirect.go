@@ -1,22 +1,20 @@
 package xdp
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 
-	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/asm"
-	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
 )
 
-// redirect is the program that gives the sockets their frames.
+// redirect is the program that gives the sockets their frames. It is six instructions, loaded by bpf(2) itself: a library
+// for that would be a third of a megabyte in an image that a guest boots from.
 type redirect struct {
-	sockets *ebpf.Map
-	program *ebpf.Program
-	link    link.Link
+	descriptors []int // map, program, link
 }
 
-// newRedirect loads the program and attaches it, to the driver if it can run programs.
+// newRedirect loads the program and attaches it, to the driver if it can run programs. A link needs Linux 5.9.
 func newRedirect(ifindex int, queues []*queue) (_ *redirect, err error) {
 	r := &redirect{}
 	defer func() {
@@ -24,69 +22,83 @@ func newRedirect(ifindex int, queues []*queue) (_ *redirect, err error) {
 			err = errors.Join(err, r.Close())
 		}
 	}()
-	if err := r.load(queues); err != nil {
-		return nil, err
-	}
-	o := link.XDPOptions{Program: r.program, Interface: ifindex, Flags: link.XDPDriverMode}
-	if r.link, err = link.AttachXDP(o); err == nil {
-		return r, nil
-	}
-	o.Flags = link.XDPGenericMode
-	if r.link, err = link.AttachXDP(o); err != nil {
-		return nil, fmt.Errorf("attach XDP program: %w", err)
-	}
-	return r, nil
-}
-
-func (r *redirect) load(queues []*queue) (err error) {
-	r.sockets, err = ebpf.NewMap(&ebpf.MapSpec{
-		Name: "pktgen_xsks", Type: ebpf.XSKMap, KeySize: 4, ValueSize: 4, MaxEntries: uint32(len(queues)),
-	})
+	sockets, err := r.call(unix.BPF_MAP_CREATE, words(unix.BPF_MAP_TYPE_XSKMAP, 4, 4, uint32(len(queues))))
 	if err != nil {
-		return fmt.Errorf("make XDP socket map: %w", err)
+		return nil, fmt.Errorf("make XDP socket map: %w", err)
 	}
 	for _, q := range queues {
-		if err := r.sockets.Put(uint32(q.number), uint32(q.fd)); err != nil {
-			return fmt.Errorf("put socket into XDP map: %w", err)
+		if err := putSocket(sockets, uint32(q.number), uint32(q.fd)); err != nil {
+			return nil, fmt.Errorf("put socket into XDP map: %w", err)
 		}
 	}
-	r.program, err = ebpf.NewProgram(&ebpf.ProgramSpec{
-		Name: "pktgen_redirect", Type: ebpf.XDP, License: "Dual BSD/GPL", Instructions: redirectCode(r.sockets.FD()),
-	})
+	program, err := loadProgram(redirectCode(sockets))
 	if err != nil {
-		return fmt.Errorf("load XDP program: %w", err)
+		return nil, fmt.Errorf("load XDP program: %w", err)
 	}
-	return nil
+	r.descriptors = append(r.descriptors, program)
+	for _, mode := range []uint32{unix.XDP_FLAGS_DRV_MODE, unix.XDP_FLAGS_SKB_MODE} {
+		if _, err = r.call(unix.BPF_LINK_CREATE, words(uint32(program), uint32(ifindex), unix.BPF_XDP, mode)); err == nil {
+			return r, nil
+		}
+	}
+	return nil, fmt.Errorf("attach XDP program: %w", err)
 }
 
-// Of struct xdp_md and enum xdp_action (linux/bpf.h).
+// call makes an object of the kernel's, which Close gives back.
+func (r *redirect) call(command int, attributes []byte) (int, error) {
+	fd, err := bpf(command, attributes)
+	if err == nil {
+		r.descriptors = append(r.descriptors, fd)
+	}
+	return fd, err
+}
+
+// words encodes the 32-bit fields that union bpf_attr begins with (linux/bpf.h).
+func words(values ...uint32) []byte {
+	var b []byte
+	for _, v := range values {
+		b = binary.NativeEndian.AppendUint32(b, v)
+	}
+	return b
+}
+
+// Of struct xdp_md and enum xdp_action, and instructions (linux/bpf.h, Documentation/bpf/standardization).
 const (
 	rxQueueIndex = 16
 	actionPass   = 2
+
+	loadWord     = unix.BPF_LDX | unix.BPF_MEM | unix.BPF_W
+	loadDouble   = unix.BPF_LD | unix.BPF_IMM | unix.BPF_DW
+	move         = unix.BPF_ALU64 | unix.BPF_MOV | unix.BPF_K
+	call         = unix.BPF_JMP | unix.BPF_CALL
+	exit         = unix.BPF_JMP | unix.BPF_EXIT
+	pseudoMapFD  = unix.BPF_PSEUDO_MAP_FD
+	redirectCall = 51 // BPF_FUNC_redirect_map
 )
 
 // redirectCode is: return bpf_redirect_map(&sockets, ctx->rx_queue_index, XDP_PASS).
-func redirectCode(sockets int) asm.Instructions {
-	return asm.Instructions{
-		asm.LoadMem(asm.R2, asm.R1, rxQueueIndex, asm.Word),
-		asm.LoadMapPtr(asm.R1, sockets),
-		asm.Mov.Imm(asm.R3, actionPass),
-		asm.FnRedirectMap.Call(),
-		asm.Return(),
+func redirectCode(sockets int) []byte {
+	var b []byte
+	add := func(code, dst, src byte, off int16, imm int32) {
+		b = append(b, code, src<<4|dst)
+		b = binary.NativeEndian.AppendUint16(b, uint16(off))
+		b = binary.NativeEndian.AppendUint32(b, uint32(imm))
 	}
+	add(loadWord, 2, 1, rxQueueIndex, 0)
+	add(loadDouble, 1, pseudoMapFD, 0, int32(sockets))
+	add(0, 0, 0, 0, 0) // the upper half
+	add(move, 3, 0, 0, actionPass)
+	add(call, 0, 0, 0, redirectCall)
+	add(exit, 0, 0, 0, 0)
+	return b
 }
 
-// Close detaches the program.
+// Close detaches the program: the last descriptor first.
 func (r *redirect) Close() error {
 	var err error
-	if r.link != nil {
-		err = r.link.Close()
+	for i := len(r.descriptors) - 1; i >= 0; i-- {
+		err = errors.Join(err, unix.Close(r.descriptors[i]))
 	}
-	if r.program != nil {
-		err = errors.Join(err, r.program.Close())
-	}
-	if r.sockets != nil {
-		err = errors.Join(err, r.sockets.Close())
-	}
+	r.descriptors = nil
 	return err
 }
