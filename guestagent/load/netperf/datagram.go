@@ -76,20 +76,20 @@ func (t *transfer) adopt(from unix.Sockaddr, n int) error {
 // each.
 func (t *transfer) serveDatagrams(b, answer []byte, may func(netip.Addr) bool) error {
 	t.stop.guard(t.sock, unix.SHUT_RD)
-	receive := func(b []byte) error { return t.firstDatagram(b, may) }
-	for {
-		if err := receive(b); err != nil {
-			return t.datagramEnd(err)
+	err := t.firstDatagram(b, may)
+	if len(answer) == 0 {
+		for many := newBatch(); err == nil; {
+			err = t.receiveBatch(many)
 		}
-		receive = t.receiveDatagram
-		if len(answer) == 0 {
-			continue
-		}
+		return t.datagramEnd(err)
+	}
+	for ; err == nil; err = t.receiveDatagram(b) {
 		if err := t.sendAll(answer); err != nil && !errors.Is(err, unix.ECONNREFUSED) {
 			return t.ended("answer", err)
 		}
 		t.transacted()
 	}
+	return t.datagramEnd(err)
 }
 
 // datagramEnd is nil when the client ended the test or went away: its results tell.

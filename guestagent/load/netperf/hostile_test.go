@@ -140,6 +140,39 @@ func TestCountedConnectionsTakeTheirTime(t *testing.T) {
 	}
 }
 
+// TestResultsBeforeTheEnd: a server that says in the middle of a test that it failed is listened to.
+func TestResultsBeforeTheEnd(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	data, err := net.ListenPacket("udp", "127.0.0.1:0") // nobody reads there
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer data.Close()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		_ = new(Message).read(c)
+		_ = (&response{DataPort: int32(data.LocalAddr().(*net.UDPAddr).Port)}).message().write(c)
+		_ = statusMessage(kindOmniResults, int32(unix.EIO)).write(c)
+		_, _ = io.Copy(io.Discard, c)
+	}()
+	start := time.Now()
+	_, err = Measure(context.Background(), config(t, "UDP_RR", "127.0.0.1", l.Addr().(*net.TCPAddr).Port, 600), Repeat{})
+	if !errors.Is(err, errEarly) || time.Since(start) > time.Minute {
+		t.Errorf("%v after %v", err, time.Since(start))
+	}
+	<-done
+}
+
 // TestServerEndsInTheTest ends the server in the middle of each test: the client must say so soon.
 func TestServerEndsInTheTest(t *testing.T) {
 	for _, test := range []string{"TCP_STREAM", "TCP_MAERTS", "UDP_STREAM", "TCP_RR", "UDP_RR", "TCP_CRR"} {

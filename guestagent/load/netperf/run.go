@@ -3,6 +3,7 @@ package netperf
 import (
 	"cmp"
 	"context"
+	"errors"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -15,6 +16,8 @@ const stallTime = 30 * time.Second
 func (r *run) transfer(ctx context.Context) error {
 	watched, answered, release := r.client.control.watch(ctx, false)
 	defer release()
+	watched, rest := unlessEarly(watched, answered)
+	defer rest()
 	stop := newStopper(watched)
 	defer stop.release()
 	r.moved = &transfer{sock: r.sock, stop: stop}
@@ -36,6 +39,33 @@ func (r *run) transfer(ctx context.Context) error {
 		r.moved.endDatagrams(answered)
 	}
 	return err
+}
+
+// errEarly ends a test whose server has sent its results long before the client is done.
+var errEarly = errors.New("netserver ended the test before its time")
+
+// earlyTime is how long a test may go on after the server's results. Of a counted TCP_CRR they come before the last
+// connection is closed.
+const earlyTime = 2 * time.Second
+
+// unlessEarly ends the context that it returns when answered is closed and the test still goes on.
+func unlessEarly(ctx context.Context, answered <-chan struct{}) (watched context.Context, release func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		select {
+		case <-ctx.Done():
+			return
+		case <-answered:
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(earlyTime):
+			cancel(errEarly)
+		}
+	}()
+	return ctx, func() { cancel(nil); <-done }
 }
 
 // start starts the clocks. A test that only receives ends when the server says so.

@@ -1,0 +1,76 @@
+package netperf
+
+import (
+	"io"
+	"runtime"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	batchSize = 32      // datagrams that one call takes at most
+	roomSize  = 1 << 16 // for each of them: all of it is copied, as a call for each would
+)
+
+// mmsghdr is struct mmsghdr of recvmmsg(2).
+type mmsghdr struct {
+	header unix.Msghdr
+	length uint32
+	_      [4]byte
+}
+
+// batch is room for datagrams that are received together.
+type batch struct {
+	messages [batchSize]mmsghdr
+	vectors  [batchSize]unix.Iovec
+	room     []byte
+}
+
+func newBatch() *batch {
+	b := &batch{room: make([]byte, batchSize*roomSize)}
+	for i := range b.messages {
+		b.vectors[i].Base = &b.room[i*roomSize]
+		b.vectors[i].SetLen(roomSize)
+		b.messages[i].header.Iov = &b.vectors[i]
+		b.messages[i].header.SetIovlen(1)
+	}
+	return b
+}
+
+// receive waits for a datagram and takes those that wait with it.
+func (b *batch) receive(s *socket) (int, error) {
+	call := syscall.RawSyscall6
+	if !s.isDirect {
+		call = syscall.Syscall6
+	}
+	for {
+		n, _, e := call(unix.SYS_RECVMMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&b.messages[0])), batchSize, unix.MSG_WAITFORONE, 0, 0)
+		switch e {
+		case 0:
+			return int(n), nil
+		case unix.EINTR, unix.EAGAIN:
+			runtime.Gosched() // what the signal was for
+		default:
+			return 0, e
+		}
+	}
+}
+
+// receiveBatch counts the datagrams of one call, each as a call of its own; io.EOF after an empty one, which is how netperf
+// ends a test.
+func (t *transfer) receiveBatch(b *batch) error {
+	n, err := b.receive(t.sock)
+	if err != nil {
+		return err
+	}
+	for _, m := range b.messages[:n] {
+		if m.length == 0 {
+			return io.EOF
+		}
+		t.RecvCalls++
+		t.BytesReceived += uint64(m.length)
+	}
+	return nil
+}
