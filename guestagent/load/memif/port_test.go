@@ -204,6 +204,27 @@ func TestFull(t *testing.T) {
 	}
 }
 
+// TestNothingElse: what lies behind a frame in its sender's memory does not get into the ring.
+func TestNothingElse(t *testing.T) {
+	server, client := pair(t, 1, 64, 128)
+	secret := bytes.Repeat([]byte("s3cret"), 100)
+	for n := 14; n < 100; n++ {
+		if server.Put(0, [][]byte{append(secret[:0:600], pattern(n, 0)...)}) != 1 || client.Put(0, [][]byte{append(secret[:0:600], pattern(n, 0)...)}) != 1 {
+			t.Fatal("not put")
+		}
+		copy(secret, bytes.Repeat([]byte("s3cret"), 20))
+		for _, p := range []*Port{server, client} {
+			if bytes.Contains(p.queues[0].to.regions[0], []byte("s3cret")) {
+				t.Fatalf("frame of %d bytes: more than the frame is in the ring", n)
+			}
+			other := map[*Port]*Port{server: client, client: server}[p]
+			if k, _ := other.Take(0, room(1, 200)); k != 1 {
+				t.Fatal("not taken")
+			}
+		}
+	}
+}
+
 // TestArm: no interrupts while polled, one when asked for, and none missed.
 func TestArm(t *testing.T) {
 	path := socketPath(t)

@@ -66,39 +66,63 @@ func (r *ring) takeAll(b *batch) error {
 // takeSingles copies the next frames, up to n, as long as they are in one buffer and fit, as nearly all are and do. It returns
 // how many.
 func (r *ring) takeSingles(b *batch, n int) int {
-	desc, mask, pos := r.view.desc, r.size-1, r.pos
-	r.touch(n)
-	for i := range n {
+	desc, mask, pos, regions := r.view.desc, r.size-1, r.pos, r.regions
+	frames := b.frames[b.n:]
+	frames = frames[:min(n, len(frames))]
+	r.touch(len(frames))
+	bytes := uint64(0)
+	for i := range frames {
 		d := &desc[(pos+uint16(i))&mask]
 		what, where := d.what, d.where
 		region, length, off := what>>regionShift&halfMask, what>>lengthShift, where&maxLength
-		f := &b.frames[b.n]
-		if what&flagNext != 0 || region >= uint64(len(r.regions)) || length < minFrame || length > uint64(cap(*f)) {
-			return i
+		f := frames[i]
+		if what&flagNext != 0 || region >= uint64(len(regions)) || length < minFrame || length > uint64(cap(f)) {
+			return b.moved(i, bytes)
 		}
-		mem := r.regions[region]
+		mem := regions[region]
 		if off+length > uint64(len(mem)) {
-			return i
+			return b.moved(i, bytes)
 		}
-		*f = (*f)[:length]
-		copy(*f, mem[off:off+length])
-		b.n++
-		b.bytes += length
+		f = f[:length]
+		frames[i] = f
+		if src := mem[off:]; length <= shortFrame && cap(f) >= shortFrame && len(src) >= shortFrame {
+			copyShort(f[:shortFrame], src)
+		} else {
+			copy(f, src)
+		}
+		bytes += length
 	}
+	return b.moved(len(frames), bytes)
+}
+
+func (b *batch) moved(n int, bytes uint64) int {
+	b.n += n
+	b.bytes += bytes
 	return n
+}
+
+// shortFrame is the length up to which a frame is copied whole, with what follows it, rather than by a call.
+const shortFrame = 64
+
+// copyShort copies shortFrame bytes. What is behind a frame that is shorter is in the buffer as well.
+func copyShort(dst, src []byte) {
+	v := *(*[shortFrame]byte)(src) // by way of a variable: otherwise they might overlap
+	*(*[shortFrame]byte)(dst) = v
 }
 
 // touch has the processor fetch the beginning of the next n frames at a time, instead of one after the other: they come from the
 // cache of the sender's.
 func (r *ring) touch(n int) {
-	desc, mask, pos := r.view.desc, r.size-1, r.pos
+	desc, mask, pos, regions := r.view.desc, r.size-1, r.pos, r.regions
+	sum := byte(0)
 	for i := range n {
 		d := &desc[(pos+uint16(i))&mask]
 		region, off := d.what>>regionShift&halfMask, d.where&maxLength
-		if region < uint64(len(r.regions)) && off < uint64(len(r.regions[region])) {
-			r.touched += r.regions[region][off]
+		if region < uint64(len(regions)) && off < uint64(len(regions[region])) {
+			sum += regions[region][off]
 		}
 	}
+	r.touched = sum
 }
 
 // takeOne copies the next frame, and returns how many entries it takes; 0 if its end is not there yet.
@@ -196,38 +220,54 @@ func (r *ring) putAll(b *batch) error {
 
 // putSingles copies the first frames, up to n, to one buffer each, as long as they fit, as nearly all do. It returns how many.
 func (r *ring) putSingles(b *batch, n int) int {
-	desc, mask, pos := r.view.desc, r.size-1, r.pos
+	if r.client {
+		return r.putOwn(b, n)
+	}
+	desc, mask, pos, regions := r.view.desc, r.size-1, r.pos, r.regions
+	bytes := uint64(0)
 	for i, f := range b.frames[:n] {
 		d := &desc[(pos+uint16(i))&mask]
-		what, where, room := uint64(0), uint64(0), uint64(r.room)
-		if r.client {
-			where = r.place(pos + uint16(i))
-		} else {
-			what, where = d.what, d.where
-			room = what >> lengthShift
+		what, where := d.what, d.where
+		region, off, room := what>>regionShift&halfMask, where&maxLength, what>>lengthShift
+		if uint64(len(f)) > room || region >= uint64(len(regions)) || off+room > uint64(len(regions[region])) {
+			return r.placed(b, i, bytes)
 		}
-		region, off := what>>regionShift&halfMask, where&maxLength
-		if uint64(len(f)) > room || region >= uint64(len(r.regions)) {
-			return r.placed(b, i)
-		}
-		mem := r.regions[region]
-		if off+room > uint64(len(mem)) {
-			return r.placed(b, i)
-		}
-		copy(mem[off:off+room], f)
-		if r.client {
-			d.where = where
-		}
+		copyFrame(regions[region][off:off+room], f)
 		d.what = region<<regionShift | uint64(len(f))<<lengthShift
-		b.bytes += uint64(len(f))
+		bytes += uint64(len(f))
 	}
-	return r.placed(b, n)
+	return r.placed(b, n, bytes)
 }
 
-func (r *ring) placed(b *batch, n int) int {
+// putOwn is putSingles for buffers of our own, whatever the descriptors say.
+func (r *ring) putOwn(b *batch, n int) int {
+	desc, mask, pos, mem := r.view.desc, r.size-1, r.pos, r.regions[0]
+	bytes, room := uint64(0), uint64(r.room)
+	for i, f := range b.frames[:n] {
+		d := &desc[(pos+uint16(i))&mask]
+		where := r.place(pos + uint16(i))
+		if uint64(len(f)) > room {
+			return r.placed(b, i, bytes)
+		}
+		copyFrame(mem[where:where+room], f)
+		d.where, d.what = where, uint64(len(f))<<lengthShift
+		bytes += uint64(len(f))
+	}
+	return r.placed(b, n, bytes)
+}
+
+// copyFrame copies f to a buffer that it fits in, and nothing of what may be behind f, which is not the peer's business.
+func copyFrame(dst, f []byte) {
+	if len(f) == shortFrame {
+		copyShort(dst, f)
+	} else {
+		copy(dst, f)
+	}
+}
+
+func (r *ring) placed(b *batch, n int, bytes uint64) int {
 	r.pos += uint16(n)
-	b.n += n
-	return n
+	return b.moved(n, bytes)
 }
 
 // putOne copies a frame to the next buffers and returns how many it takes; 0 if there are not enough.
