@@ -70,9 +70,9 @@ type guest struct {
 	poll  atomic.Int32 // pairs without a kick descriptor
 
 	// The switch's:
-	memory []byte // for burst frames, made when the first comes
-	next   int    // pair to look at first
-	lists  [][]vale.Frame
+	taken []vnet.Frame // room for a burst, made when the guest first comes up
+	next  int          // pair to look at first
+	lists [][]vale.Frame
 }
 
 func (g *guest) Start(w vale.Waker) error {
@@ -117,20 +117,21 @@ func (g *guest) Receive(frames []vale.Frame) (int, error) {
 	if g.up.Load() == 0 {
 		return 0, nil
 	}
-	if g.memory == nil {
-		g.memory = make([]byte, burst*room)
+	if g.taken == nil {
+		memory := make([]byte, burst*room)
+		g.taken = make([]vnet.Frame, burst)
+		for i := range g.taken {
+			g.taken[i].Data = memory[i*room:][:0:room]
+		}
 	}
-	frames = frames[:min(burst, len(frames))]
-	for i := range frames {
-		frames[i].Data = g.memory[i*room:][:0:room]
-	}
+	taken := g.taken[:min(burst, len(frames))]
 	for range g.pairs {
 		pair := g.next
 		if g.next++; g.next == g.pairs {
 			g.next = 0
 		}
-		if n, err := g.port.Take(pair, asVnet(frames)); n > 0 && err == nil {
-			return n, nil
+		if n, err := g.port.Take(pair, taken); n > 0 && err == nil {
+			return copy(asVnet(frames), taken[:n]), nil
 		}
 	}
 	return 0, nil
