@@ -19,6 +19,7 @@ type T struct {
 	in      Instance
 	profile Profile
 	lab     Booted
+	slow    bool   // see Emulated
 	dir     string // the instance's evidence folder
 
 	mu       sync.Mutex
@@ -60,6 +61,10 @@ func (t *T) Axis(name string) string {
 	}
 	return v
 }
+
+// Emulated says that guests run in software, in this machine or in one around
+// it: at least ten times slower than the documents' own.
+func (t *T) Emulated() bool { return t.slow }
 
 // Check records a comparison and returns ok.  A check that does not hold makes
 // the instance FAIL but does not end it.  Evidence is a file of the instance's

@@ -29,7 +29,8 @@ type trial struct {
 
 func newTrial(s *session, in Instance) *trial {
 	dir := filepath.Join(s.r.Dir, "cases", in.Dir())
-	t := &T{in: in, profile: s.profile, lab: s.lab, dir: dir, ctx: context.Background(), began: time.Now()}
+	t := &T{in: in, profile: s.profile, lab: s.lab, dir: dir, ctx: context.Background(), began: time.Now(),
+		slow: s.r.Host.Accel == lab.AccelTCG || s.r.Host.Nesting > 0}
 	return &trial{s: s, t: t}
 }
 

@@ -18,6 +18,8 @@ import (
 // Faults make a lab misbehave.  The zero value is a lab where all is well.
 type Faults struct {
 	Loss       func(size int) bool // true loses every echo request of that size
+	Crowded    bool                // of large requests closer together than 10 ms only two are answered
+	Cut        bool                // of large requests only two are answered, at any distance
 	Oversized  bool                // requests over the limit are answered
 	Driver     string              // what the guests say their driver is
 	Flip       []int               // feature bits that are the other way round

@@ -30,6 +30,9 @@ func (n *node) PingHost(_ context.Context, o client.PingOptions) (client.PingSta
 	if n.lab.reaches(n, o) {
 		s.Received = s.Sent
 	}
+	if f := n.lab.Faults; o.Size > 16<<10 && (f.Cut || f.Crowded && o.Interval < 10*time.Millisecond) {
+		s.Received, s.RTTMax = min(2, s.Sent), 20*time.Millisecond
+	}
 	if o.Flood {
 		n.lab.oops()
 	}

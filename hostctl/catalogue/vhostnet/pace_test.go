@@ -1,0 +1,51 @@
+package vhostnet
+
+import (
+	"strings"
+	"testing"
+
+	"picolab/hostctl/catalogue"
+	"picolab/hostctl/catalogue/internal/fake"
+	"picolab/hostctl/report"
+)
+
+// TestOutpaced shows that loss of large requests sent faster than the guest answers is a tolerance under emulation alone,
+// and only when nothing is lost at the guest's own pace.
+func TestOutpaced(t *testing.T) {
+	for name, tt := range map[string]struct {
+		faults fake.Faults
+		host   report.Host
+		want   report.Verdict
+	}{
+		"emulated, crowded":       {fake.Faults{Crowded: true}, report.Host{Accel: "tcg"}, report.Degraded},
+		"nested kvm, crowded":     {fake.Faults{Crowded: true}, report.Host{Accel: "kvm", Nesting: 1}, report.Degraded},
+		"kvm, crowded":            {fake.Faults{Crowded: true}, report.Host{Accel: "kvm"}, report.Fail},
+		"emulated, lost anyway":   {fake.Faults{Cut: true}, report.Host{Accel: "tcg"}, report.Fail},
+		"emulated, small are too": {fake.Faults{Loss: func(size int) bool { return size == 64 }}, report.Host{Accel: "tcg"}, report.Fail},
+		"emulated, all is well":   {fake.Faults{}, report.Host{Accel: "tcg"}, report.Pass},
+	} {
+		t.Run(name, func(t *testing.T) {
+			set, err := catalogue.NewSet([]*catalogue.Case{&ping})
+			if err != nil {
+				t.Fatal(err)
+			}
+			sel, err := set.Select([]string{"vhostnet.ping[nic=virtio,vhost=off]"}, nil, catalogue.Quick)
+			if err != nil {
+				t.Fatal(err)
+			}
+			plan, err := catalogue.NewPlan(sel, catalogue.Quick)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var results []report.Result
+			r := fake.Runner(t.TempDir(), tt.faults, &results)
+			r.Host = tt.host
+			if err := r.Run(t.Context(), plan); err != nil {
+				t.Fatal(err)
+			}
+			if got := results[0]; got.Result != tt.want || tt.want == report.Degraded && !strings.Contains(got.Reason, "none when each waits") {
+				t.Errorf("%s: %s", got.Result, got.Reason)
+			}
+		})
+	}
+}
