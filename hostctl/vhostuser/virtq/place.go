@@ -36,13 +36,17 @@ func (q *packed) resume() {
 	binary.LittleEndian.PutUint16(p[placeVersion:], placeKnown)
 }
 
-// noted returns where a predecessor was. A ring of which nothing was ever used had none: the driver has begun anew.
+// noted returns where a predecessor was. In a ring of which nothing was ever used that is the beginning: the driver has begun
+// anew.
 func (q *packed) noted(p []byte) (at uint16, ok bool) {
 	version, size := binary.LittleEndian.Uint16(p[placeVersion:]), binary.LittleEndian.Uint16(p[placeSize:])
 	w := binary.LittleEndian.Uint64(p[placeWord:])
 	now, before := half(w, 0), half(w, 1)
-	if version != placeKnown || size != q.size() || now&^(1<<15) > q.mask || before&^(1<<15) > q.mask || !q.everUsed() {
+	if version != placeKnown || size != q.size() || now&^(1<<15) > q.mask || before&^(1<<15) > q.mask {
 		return 0, false
+	}
+	if !q.everUsed() { // or a whole number of double laps ago, which is the same place
+		return 0, true
 	}
 	if now != before && q.usedAt(q.position(before)) {
 		return q.position(now), true
