@@ -116,6 +116,10 @@ func TestCaptureFilters(t *testing.T) {
 	}
 	va, err := p.a.Link(ctx, p.aLink)
 	must(t, err)
+	vb, err := p.b.Link(ctx, p.bLink)
+	must(t, err)
+	must(t, p.a.AddNeigh(ctx, p.aLink, p.bIP, vb.Mac)) // or ARP would speak when it likes
+	must(t, p.b.AddNeigh(ctx, p.bLink, p.aIP, va.Mac))
 	captures := map[string]*client.Capture{}
 	for _, expr := range []string{
 		"arp", "ip", "ip6", "icmp", "tcp", "udp", "port 5334", "udp port 5334", "tcp dst port 5334", "src port 5334",
@@ -148,8 +152,8 @@ func mixedTraffic(t *testing.T, p *pair) {
 	ctx := t.Context()
 	_, err := p.a.PingHost(ctx, client.PingOptions{Target: p.bIP, Size: 3000, Count: 2, Interval: time.Millisecond})
 	must(t, err)
-	_, err = p.b.PingHost(ctx, client.PingOptions{Target: netip.MustParseAddr("10.9.0.50"), Count: 1, Timeout: 50 * time.Millisecond}) // ARP
-	must(t, err)
+	sendFrames(t, p.aLink, []byte("\xff\xff\xff\xff\xff\xff\x02\x00\x00\x00\x00\x01\x08\x06\x00\x01\x08\x00\x06\x04\x00\x01"+
+		"\x02\x00\x00\x00\x00\x01\x0a\x09\x00\x01\x00\x00\x00\x00\x00\x00\x0a\x09\x00\x32"))
 	for _, network := range []string{"tcp", "udp"} {
 		sink, err := p.b.Sink(ctx, client.SinkOptions{Network: network, Port: 5334})
 		must(t, err)
