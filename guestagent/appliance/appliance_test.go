@@ -11,11 +11,8 @@ import (
 
 	"picolab/guestagent/module"
 
-	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestFromArguments(t *testing.T) {
 	for _, tt := range []struct {
