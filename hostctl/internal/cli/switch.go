@@ -46,7 +46,6 @@ JSON, /metrics is Prometheus' text format.`,
 	f.StringVar(&o.control, "control", "", "path of the control socket")
 	f.BoolVar(&o.json, "json", false, "print the state as a line of JSON when all ports are there, and at the end")
 	f.BoolVar(&o.print, "print-capabilities", false, "print what this back-end is, as JSON, and exit")
-	cmd.MarkFlagsMutuallyExclusive("socket-path", "fd")
 	return cmd
 }
 
@@ -54,6 +53,9 @@ func runSwitch(ctx context.Context, e *Env, o switchOptions) error {
 	if o.print {
 		_, err := fmt.Fprintln(e.Stdout, switchboard.Capabilities)
 		return err
+	}
+	if o.socketPath != "" && o.fd >= 0 {
+		return usage("hostctl switch: --socket-path and --fd exclude each other")
 	}
 	ports := o.ports
 	if o.socketPath != "" {
