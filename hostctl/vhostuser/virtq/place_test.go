@@ -112,3 +112,26 @@ func TestPlaceRefused(t *testing.T) {
 		}
 	}
 }
+
+// TestPlaceFull: a ring that is wholly available after two laps looks like a new one, and begins where that does.
+func TestPlaceFull(t *testing.T) {
+	s := newPackedSetup(t, 8, packedFeatures)
+	cfg := s.config(packedFeatures)
+	cfg.Place = make([]byte, PlaceSize)
+	s.restart(t, cfg)
+	for range 16 {
+		s.add(t, 0)
+		s.q.Push(s.setup.pop(t), 0)
+		s.q.Flush()
+		s.ring.Take()
+	}
+	first := s.add(t, 0)
+	for range 7 {
+		s.add(t, 0)
+	}
+	cfg.Base = 0x80038003
+	s.restart(t, cfg)
+	if c := s.setup.pop(t); c.id != first || s.q.Base() != PackedBase {
+		t.Errorf("buffer %d, want %d; base %#x", c.id, first, s.q.Base())
+	}
+}
