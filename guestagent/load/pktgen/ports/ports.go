@@ -5,6 +5,7 @@ import (
 	"context"
 
 	"picolab/guestagent/load/pktgen"
+	"picolab/guestagent/load/pktgen/memifport"
 	"picolab/guestagent/load/pktgen/netmap"
 	"picolab/guestagent/load/pktgen/packet"
 	"picolab/guestagent/load/pktgen/tap"
@@ -15,6 +16,7 @@ import (
 func All() pktgen.Ports {
 	return pktgen.Ports{
 		"":       best,
+		"memif":  memifport.Open,
 		"netmap": netmap.Open,
 		"packet": packet.Open,
 		"tap":    tap.Open,
