@@ -53,7 +53,7 @@ var layers = []struct {
 	// lab hands out monitors and console findings in the types of qemu and oops.
 	{"hostctl/catalogue", agent + "hostctl/catalogue/... hostctl/lab hostctl/report hostctl/internal/qemu hostctl/internal/oops"},
 	{"hostctl/catalogue/...", agent + "hostctl/catalogue hostctl/catalogue/... hostctl/lab hostctl/report"},
-	{"hostctl/lab", agent + "guestagent/transport hostctl/internal/... hostctl/vale hostctl/vhostuser hostctl/vhostuser/... images/manifest"},
+	{"hostctl/lab", agent + "guestagent/transport guestagent/load/pcapng hostctl/internal/... hostctl/vale hostctl/vale/... hostctl/vhostuser hostctl/vhostuser/... images/manifest"},
 	{"hostctl/internal/cli", upper},
 	{"hostctl/internal/switchboard", "hostctl/vale hostctl/vale/... hostctl/vhostuser hostctl/vhostuser/..."},
 	{"hostctl/internal/labs", upper},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 
 	"picolab/guestagent/client"
@@ -11,12 +12,12 @@ import (
 
 // A Capture records one link to a pcapng file.
 type Capture struct {
-	Path  string
-	inner *client.Capture
+	Path string
+	stop func(context.Context) (client.CaptureStats, error)
 }
 
-// StartCapture records every frame the link's bridge sees to file, which is relative to the lab's Dir. It returns once
-// frames are being recorded.
+// StartCapture records every frame that passes the link to file, which is relative to the lab's Dir. It returns once frames
+// are being recorded.
 func (l *Lab) StartCapture(ctx context.Context, link, file string) (*Capture, error) {
 	n := l.Link(link)
 	if n == nil {
@@ -26,16 +27,35 @@ func (l *Lab) StartCapture(ctx context.Context, link, file string) (*Capture, er
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(l.env.Dir, file)
 	}
+	if n.sw != nil {
+		return n.startCapture(path)
+	}
 	c, err := l.host.Capture(ctx, client.CaptureOptions{Link: n.bridge, Path: path, Promisc: true})
 	if err != nil {
 		return nil, infra("capture link %s: %w", link, err)
 	}
-	return &Capture{Path: path, inner: c}, nil
+	return &Capture{Path: path, stop: c.Stop}, nil
+}
+
+// startCapture is StartCapture of a switch.
+func (n *Network) startCapture(path string) (*Capture, error) {
+	f, err := os.Create(path)
+	if err != nil {
+		return nil, infra("capture link %s: %w", n.Name(), err)
+	}
+	stop, err := n.record(f, RecordOptions{})
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return &Capture{Path: path, stop: func(ctx context.Context) (client.CaptureStats, error) {
+		stats, err := stop(ctx)
+		return stats, errors.Join(err, f.Close())
+	}}, nil
 }
 
 // Stop ends the recording; the file is complete when it returns.
 func (c *Capture) Stop(ctx context.Context) (client.CaptureStats, error) {
-	stats, err := c.inner.Stop(ctx)
+	stats, err := c.stop(ctx)
 	if err != nil {
 		return stats, infra("end capture %s: %w", c.Path, err)
 	}

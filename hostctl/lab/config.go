@@ -12,7 +12,7 @@ type files struct {
 
 // config makes the guest's QEMU configuration from data alone: the same spec, image and files give the same argv. Neither
 // clock nor randomness enters it; the boot token travels inside the initrd.
-func config(lab string, g Guest, accel string, m *manifest.Manifest, vsock qemu.Vsock, taps []string, f files) qemu.Config {
+func config(lab string, g Guest, accel string, m *manifest.Manifest, vsock qemu.Vsock, ends []string, f files) qemu.Config {
 	c := qemu.Config{
 		Name:          lab + "-" + g.Name,
 		Machine:       g.Machine,
@@ -40,10 +40,21 @@ func config(lab string, g Guest, accel string, m *manifest.Manifest, vsock qemu.
 	}
 	c.CommandLine = append(c.CommandLine, g.CommandLine...)
 	for i, n := range g.NICs {
-		c.NICs = append(c.NICs, qemu.NIC{
-			ID: deviceID(i), Model: n.Model, MAC: n.MAC, Options: n.Options,
-			Backend: n.Backend, Tap: taps[i], Vhost: n.Vhost, Queues: n.Queues,
-		})
+		c.NICs = append(c.NICs, nicConfig(i, n, ends[i]))
+	}
+	return c
+}
+
+// nicConfig is QEMU's side of a NIC. On a switch QEMU connects to us: the switch is there first, and stays.
+func nicConfig(i int, n NIC, end string) qemu.NIC {
+	c := qemu.NIC{ID: deviceID(i), Model: n.Model, MAC: n.MAC, Options: n.Options, Backend: n.Backend, Vhost: n.Vhost, Queues: n.Queues}
+	switch {
+	case n.vhostUser():
+		c.Backend, c.Socket = "vhost-user", end
+	case n.switched():
+		c.Backend, c.Socket = "stream", end
+	case n.Backend == BackendTap:
+		c.Tap = end
 	}
 	return c
 }

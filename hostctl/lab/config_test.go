@@ -57,6 +57,28 @@ func TestArgvGolden(t *testing.T) {
 	}
 }
 
+// TestArgvSwitchedGolden pins the argv of NICs on our switch, with a QEMU that is new and one that is not.
+func TestArgvSwitchedGolden(t *testing.T) {
+	s := switched().WithDefaults()
+	m := testImage(t)
+	for _, g := range s.Guests {
+		ends := make([]string, len(g.NICs))
+		for j := range g.NICs {
+			ends[j] = fmt.Sprintf("/tmp/%s.nic%d.sock", g.Name, j)
+		}
+		for _, version := range []qemu.Version{{}, {Major: 7, Minor: 2}} {
+			f := files{kernel: m.Kernel(), initrd: "/tmp/i", qmp: "/tmp/q", consoleSocket: "/tmp/c", consoleLog: "/out/console.log"}
+			c := config(s.Name, g, AccelTCG, m, qemu.Vsock{Kind: "vhost-user", Socket: "/tmp/v.vsock"}, ends, f)
+			c.Version = version
+			args, err := qemu.Cmdline(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			golden(t, fmt.Sprintf("argv-switched-%s-%d.txt", g.Name, version.Major), proc.Quote(args)+"\n")
+		}
+	}
+}
+
 func golden(t *testing.T, name, got string) {
 	t.Helper()
 	path := filepath.Join("testdata", name)

@@ -28,11 +28,11 @@ func (l *Lab) makeGuest(index int, v *VM) error {
 		return err
 	}
 	for i, n := range v.spec.NICs {
-		tap, err := l.makeTap(tapName(index, i), n)
+		end, err := l.makeEnd(index, v.spec.Name, i, n)
 		if err != nil {
 			return err
 		}
-		v.taps = append(v.taps, tap)
+		v.ends = append(v.ends, end)
 	}
 	if err := l.makeConsole(v); err != nil {
 		return err
@@ -45,11 +45,20 @@ func (l *Lab) makeGuest(index int, v *VM) error {
 	return v.makeArgv()
 }
 
-// makeTap makes the host's end of a NIC on its link's bridge; backend user has none.
-func (l *Lab) makeTap(name string, n NIC) (string, error) {
-	if n.Backend != BackendTap {
-		return "", nil
+// makeEnd makes the host's end of a NIC and says where QEMU finds it: a tap's name, a socket's path, or nothing of backend
+// user.
+func (l *Lab) makeEnd(guest int, name string, i int, n NIC) (string, error) {
+	switch {
+	case n.switched():
+		return l.makePort(name, i, n)
+	case n.Backend == BackendTap:
+		return l.makeTap(tapName(guest, i), n)
 	}
+	return "", nil
+}
+
+// makeTap makes a tap on the bridge of a NIC's link.
+func (l *Lab) makeTap(name string, n NIC) (string, error) {
 	if n.Vhost {
 		if _, err := os.Stat("/dev/vhost-net"); err != nil {
 			return "", fmt.Errorf("vhost: %w", err)
@@ -67,8 +76,12 @@ func (l *Lab) makeTap(name string, n NIC) (string, error) {
 // NewTap makes one more tap on a link, for a NIC that is plugged in at run time, and says what it is called. It goes with
 // the lab.
 func (l *Lab) NewTap(link string, queues int) (string, error) {
-	if l.Link(link) == nil {
+	n := l.Link(link)
+	if n == nil {
 		return "", &SpecError{Problems: []string{fmt.Sprintf("no link is called %q", link)}}
+	}
+	if n.sw != nil {
+		return "", &SpecError{Problems: []string{fmt.Sprintf("link %q is a switch, which takes no taps", link)}}
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -110,9 +123,10 @@ func (v *VM) makeArgv() error {
 	if err != nil {
 		return infra("prepare kernel of guest %s: %w", v.spec.Name, err)
 	}
-	v.config = config(v.lab.spec.Name, v.spec, v.lab.spec.Accel, v.image, v.device.config(), v.taps, files{
+	v.config = config(v.lab.spec.Name, v.spec, v.lab.spec.Accel, v.image, v.device.config(), v.ends, files{
 		kernel: kernel, initrd: v.initrd(), qmp: base + ".qmp", consoleSocket: base + ".console", consoleLog: v.console.path,
 	})
+	v.config.Version = v.lab.version
 	args, err := qemu.Cmdline(v.config)
 	if err != nil {
 		return &SpecError{Problems: []string{fmt.Sprintf("guest %s: %v", v.spec.Name, err)}}

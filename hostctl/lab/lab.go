@@ -10,6 +10,7 @@ import (
 
 	"picolab/guestagent/client"
 	"picolab/hostctl/internal/oops"
+	"picolab/hostctl/internal/qemu"
 )
 
 // Env is where a lab runs and whom it tells. The functions may be nil and are called from several goroutines.
@@ -32,6 +33,7 @@ type Lab struct {
 	links   []*Network
 	host    *client.Client
 	started time.Time
+	version qemu.Version  // where it matters, else zero
 	boots   chan struct{} // one token: who boots a guest under TCG
 
 	ctx    context.Context // ends in Down

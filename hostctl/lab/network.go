@@ -3,26 +3,37 @@ package lab
 import (
 	"fmt"
 	"net/netip"
+
+	"picolab/hostctl/vale"
 )
 
-// A Network is one link of a running lab: a bridge that answers to the host's address.
+// A Network is one link of a running lab: a bridge or a switch, with the host's address on a netdev.
 type Network struct {
 	spec   Link
 	index  int
-	bridge string
-	order  []string // "guest/index" of every NIC on the link, in the spec's order; gives the address plan
+	bridge string       // netdev of the host's side
+	sw     *vale.Switch // nil of a bridge
+	taps   fanout       // who is shown what passes the switch
+	order  []string     // "guest/index" of every NIC on the link, in the spec's order; gives the address plan
 }
 
 // Name is the link's name in the spec.
 func (n *Network) Name() string { return n.spec.Name }
 
-// Bridge is the netdev of the lab's own side; it carries Host and sees every frame.
+// Bridge is the netdev of the lab's own side; it carries Host. That of a bridge sees every frame, that of a switch those of
+// the host only: StartCapture and Record see all of either.
 func (n *Network) Bridge() string { return n.bridge }
 
 // Host is the host's address on the link; invalid when the spec gives none.
 func (n *Network) Host() netip.Prefix { return n.spec.Host }
 
-// MTU is the bridge's MTU in bytes.
+// Switch is the link's switch, nil when the link is a bridge. Its ports are "host" and PortName of the NICs.
+func (n *Network) Switch() *vale.Switch { return n.sw }
+
+// PortName is the name of a guest's i-th NIC on a switch.
+func PortName(guest string, i int) string { return guest + "." + deviceID(i) }
+
+// MTU is the host's MTU in bytes.
 func (n *Network) MTU() int { return n.spec.MTU }
 
 // guestAddr numbers the link's NICs from the host's address on: with 10.77.0.1/24 the first is 10.77.0.2/24.
@@ -47,6 +58,9 @@ func networks(s Spec) []*Network {
 	var all []*Network
 	for i, link := range s.Links {
 		n := &Network{spec: link, index: i, bridge: fmt.Sprintf("br%d", i)}
+		if s.switched(link.Name) {
+			n.bridge = fmt.Sprintf("vale%d", i)
+		}
 		for _, g := range s.Guests {
 			for j, nic := range g.NICs {
 				if nic.Link == link.Name {

@@ -1,6 +1,9 @@
 package lab
 
-import "net/netip"
+import (
+	"net/netip"
+	"strings"
+)
 
 // A Spec describes one lab. It is plain data: it encodes to JSON and YAML and back without loss.
 type Spec struct {
@@ -29,25 +32,28 @@ type Guest struct {
 type NIC struct {
 	Model   string   `json:"model" yaml:"model"`                         // a QEMU device: virtio-net-pci, e1000, rtl8139, ...
 	Options []string `json:"options,omitempty" yaml:"options,omitempty"` // device properties, "name=value"
-	Link    string   `json:"link,omitempty" yaml:"link,omitempty"`       // the link a tap joins
-	Backend string   `json:"backend,omitempty" yaml:"backend,omitempty"` // "tap" (default when Link is set) or "user"
+	Link    string   `json:"link,omitempty" yaml:"link,omitempty"`       // the link it is on
+	Backend string   `json:"backend,omitempty" yaml:"backend,omitempty"` // see the constants; default tap when Link is set
 	Vhost   bool     `json:"vhost,omitempty" yaml:"vhost,omitempty"`     // vhost=on; needs /dev/vhost-net
 	Queues  int      `json:"queues,omitempty" yaml:"queues,omitempty"`   // queue pairs; default 1
 	MAC     string   `json:"mac,omitempty" yaml:"mac,omitempty"`         // derived from lab, guest and index when empty
 }
 
-// A Link describes one layer-2 segment: a bridge in the lab's network namespace that taps join.
+// A Link describes one layer-2 segment: a bridge in the lab's network namespace that taps join, or, when its NICs have the
+// backend vale or vhost-user, a switch of our own in this process. The NICs of a link are all on taps or all on the switch.
 type Link struct {
 	Name    string       `json:"name" yaml:"name"`
-	Host    netip.Prefix `json:"host,omitzero" yaml:"host"`                  // the host's address on the bridge; guests are numbered from it
-	MTU     int          `json:"mtu,omitempty" yaml:"mtu,omitempty"`         // of bridge and taps, 68 to 65521; default 1500
+	Host    netip.Prefix `json:"host,omitzero" yaml:"host"`                  // the host's address on the link; guests are numbered from it
+	MTU     int          `json:"mtu,omitempty" yaml:"mtu,omitempty"`         // of the host's ends, 68 to 65521; default 1500
 	Capture bool         `json:"capture,omitempty" yaml:"capture,omitempty"` // record everything from Up to Down as links/NAME.pcapng
 }
 
 // Backends a NIC may have.
 const (
-	BackendTap  = "tap"
-	BackendUser = "user"
+	BackendTap       = "tap"        // a tap of the kernel on the link's bridge; needs /dev/net/tun
+	BackendVale      = "vale"       // the link's switch, by vhost-user for virtio and by a socket for other models; needs nothing
+	BackendVhostUser = "vhost-user" // the link's switch, virtio only
+	BackendUser      = "user"       // QEMU's own IP stack, on no link
 )
 
 // Accelerators a lab may run on.
@@ -94,6 +100,14 @@ func (n NIC) withDefaults(lab, guest string, index int) NIC {
 	setDefault(&n.MAC, MAC(lab, guest, index))
 	return n
 }
+
+// switched says whether the NIC is on a switch of ours.
+func (n NIC) switched() bool { return n.Backend == BackendVale || n.Backend == BackendVhostUser }
+
+// vhostUser says whether the NIC's rings are served by our switch, instead of frames passing through a socket.
+func (n NIC) vhostUser() bool { return n.switched() && isVirtio(n.Model) }
+
+func isVirtio(model string) bool { return strings.HasPrefix(model, "virtio-net") }
 
 func setDefault[T comparable](p *T, v T) {
 	var zero T

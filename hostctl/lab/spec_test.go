@@ -23,8 +23,18 @@ func pair() Spec {
 	}
 }
 
+// switched is a lab whose link is a switch.
+func switched() Spec {
+	s := pair()
+	s.Name = "switched"
+	s.Guests[0].NICs[0] = NIC{Model: "virtio-net-pci", Link: "lan", Backend: BackendVale, Queues: 2, Options: []string{"packed=on"}}
+	s.Guests[1].NICs[0].Backend = BackendVale
+	s.Guests[1].NICs[1] = NIC{Model: "virtio-net-pci", Link: "bare", Backend: BackendVhostUser}
+	return s
+}
+
 func TestSpecRoundTrip(t *testing.T) {
-	for _, want := range []Spec{pair(), pair().WithDefaults(), {Name: "x", Guests: []Guest{}}} {
+	for _, want := range []Spec{pair(), pair().WithDefaults(), switched(), {Name: "x", Guests: []Guest{}}} {
 		data, err := json.Marshal(want)
 		if err != nil {
 			t.Fatal(err)
@@ -93,8 +103,10 @@ func TestMACs(t *testing.T) {
 }
 
 func TestValidate(t *testing.T) {
-	if err := pair().Validate(); err != nil {
-		t.Fatal(err)
+	for _, s := range []Spec{pair(), switched()} {
+		if err := s.Validate(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	tests := []struct {
 		name   string
@@ -115,7 +127,12 @@ func TestValidate(t *testing.T) {
 		{"unknown link", func(s *Spec) { s.Guests[0].NICs[0].Link = "wan" }, `guests[0].nics[0].link: no link is called "wan"`},
 		{"user on a link", func(s *Spec) { s.Guests[0].NICs[1].Link = "lan" }, "backend user joins no link"},
 		{"user with vhost", func(s *Spec) { s.Guests[0].NICs[1].Vhost = true }, "backend user has no vhost"},
-		{"backend", func(s *Spec) { s.Guests[0].NICs[1].Backend = "vale" }, `"vale" is neither tap nor user`},
+		{"backend", func(s *Spec) { s.Guests[0].NICs[1].Backend = "netmap" }, `"netmap" is none of tap, vale, vhost-user, user`},
+		{"switch without a link", func(s *Spec) { s.Guests[0].NICs[1].Backend = BackendVale }, `guests[0].nics[1].link: no link is called ""`},
+		{"tap on a switch", func(s *Spec) { s.Guests[0].NICs[0].Backend = BackendVale }, `guests[1].nics[0].backend: link "lan" has NICs on taps and NICs on a switch`},
+		{"vhost on a switch", func(s *Spec) { s.Guests[1].NICs[1].Backend, s.Guests[1].NICs[1].Vhost = BackendVale, true }, "backend vale has no kernel's vhost"},
+		{"vhost-user of no virtio", func(s *Spec) { s.Guests[1].NICs[1] = NIC{Model: "e1000", Link: "bare", Backend: BackendVhostUser} }, "backend vhost-user is for virtio"},
+		{"queues of no virtio", func(s *Spec) { s.Guests[1].NICs[1] = NIC{Model: "igb", Link: "bare", Backend: BackendVale, Queues: 2} }, "igb has one queue pair"},
 		{"no backend", func(s *Spec) { s.Guests[0].NICs[1].Backend = "" }, "neither a link nor a backend"},
 		{"model", func(s *Spec) { s.Guests[0].NICs[0].Model = "e1000,mac=x" }, "guests[0].nics[0].model: "},
 		{"option", func(s *Spec) { s.Guests[0].NICs[0].Options = []string{"a=b,c=d"} }, "guests[0].nics[0].options[0]: "},

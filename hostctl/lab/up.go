@@ -4,17 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"picolab/hostctl/internal/flock"
-	"picolab/hostctl/internal/netdev"
 	"picolab/hostctl/internal/probe"
+	"picolab/hostctl/internal/qemu"
 	"picolab/images/manifest"
 )
 
@@ -41,7 +41,7 @@ func Up(ctx context.Context, spec Spec, env Env) (*Lab, error) {
 
 func (l *Lab) up(ctx context.Context) error {
 	steps := []func(context.Context) error{
-		l.chooseAccel, l.makeFolders, l.loadImages, l.makeLinks, l.startHost, l.makeGuests, l.startCaptures, l.bootGuests,
+		l.chooseAccel, l.makeFolders, l.loadImages, l.askVersion, l.makeLinks, l.startHost, l.makeGuests, l.startCaptures, l.bootGuests,
 	}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
@@ -76,6 +76,17 @@ func (l *Lab) chooseAccel(ctx context.Context) error {
 	return nil
 }
 
+// askVersion asks for QEMU's version where the argv depends on it: for rings that are ours, under TCG.
+func (l *Lab) askVersion(ctx context.Context) error {
+	ours := func(g Guest) bool { return slices.ContainsFunc(g.NICs, NIC.vhostUser) }
+	if l.spec.Accel != AccelTCG || !slices.ContainsFunc(l.spec.Guests, ours) {
+		return nil
+	}
+	var err error
+	l.version, err = qemu.AskVersion(ctx)
+	return err
+}
+
 func (l *Lab) makeFolders(context.Context) error {
 	if err := os.MkdirAll(l.env.Dir, 0o755); err != nil {
 		return infra("make evidence folder: %w", err)
@@ -107,34 +118,6 @@ func (l *Lab) loadImages(context.Context) error {
 		l.vms = append(l.vms, &VM{lab: l, spec: g, image: m, state: StateOff, ready: make(chan struct{}, 1)})
 	}
 	return nil
-}
-
-func (l *Lab) makeLinks(context.Context) error {
-	l.links = networks(l.spec)
-	for _, n := range l.links {
-		if err := l.makeLink(n); err != nil {
-			return infra("make link %s: %w", n.Name(), err)
-		}
-	}
-	return nil
-}
-
-// makeLink makes a bridge with an address of its own, so that it does not change with its ports.
-func (l *Lab) makeLink(n *Network) error {
-	mac, err := net.ParseMAC(MAC(l.spec.Name, "host", n.index))
-	if err != nil {
-		return err
-	}
-	if err := netdev.CreateBridge(netdev.Bridge{Name: n.bridge, MAC: mac, MTU: n.spec.MTU}); err != nil {
-		return err
-	}
-	l.undo.push("delete bridge", func(context.Context) error { return netdev.Delete(n.bridge) })
-	if n.spec.Host.IsValid() {
-		if err := netdev.AddAddr(n.bridge, n.spec.Host); err != nil {
-			return err
-		}
-	}
-	return netdev.Up(n.bridge)
 }
 
 // bootGuests boots all guests: side by side under KVM, one after another under TCG, where two boots at a time on few

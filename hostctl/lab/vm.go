@@ -42,7 +42,7 @@ type VM struct {
 	image   *manifest.Manifest
 	config  qemu.Config
 	argv    []string
-	taps    []string
+	ends    []string // of its NICs; see makeEnd
 	device  vsockDevice
 	console *Console
 	scanner *oops.Scanner
@@ -143,8 +143,13 @@ func (v *VM) Config() qemu.Config { return v.config }
 // MAC is the address of the guest's i-th NIC.
 func (v *VM) MAC(i int) string { return v.spec.NICs[i].MAC }
 
-// Tap is the host's end of the guest's i-th NIC, "" for backend user.
-func (v *VM) Tap(i int) string { return v.taps[i] }
+// Tap is the host's end of the guest's i-th NIC, "" for backends that have no netdev.
+func (v *VM) Tap(i int) string {
+	if v.spec.NICs[i].Backend != BackendTap {
+		return ""
+	}
+	return v.ends[i]
+}
 
 // NetdevID is the i-th NIC's back-end in QMP; set_link takes it or DeviceID, and the same one must switch it on again.
 func (v *VM) NetdevID(i int) string { return deviceID(i) + ".net" }

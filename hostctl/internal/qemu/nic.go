@@ -92,12 +92,16 @@ func (c Config) device(n NIC, bus string) string {
 	if !n.BootROM {
 		parts = append(parts, "romfile=")
 	}
-	if n.Queues > 1 && isVirtio(n.Model) {
-		// Two interrupts a queue pair, one for the control queue, one for configuration changes.
-		parts = append(parts, "mq=on", fmt.Sprintf("vectors=%d", 2*n.Queues+2))
+	many := n.Queues > 1 && isVirtio(n.Model)
+	if many {
+		parts = append(parts, "mq=on")
 	}
-	if noVectors(c, n) {
+	switch {
+	case noVectors(c, n):
 		parts = append(parts, "vectors=0")
+	case many:
+		// Two interrupts a queue pair, one for the control queue, one for configuration changes.
+		parts = append(parts, fmt.Sprintf("vectors=%d", 2*n.Queues+2))
 	}
 	return strings.Join(append(parts, n.Options...), ",")
 }

@@ -57,6 +57,16 @@ func Probe(ctx context.Context, binary ...string) (Capabilities, error) {
 	return c, nil
 }
 
+// AskVersion is the part of Probe that a command line depends on.
+func AskVersion(ctx context.Context, binary ...string) (Version, error) {
+	out, err := ask(ctx, binary, "-version")
+	if err != nil {
+		return Version{}, fmt.Errorf("ask for QEMU's version: %w", err)
+	}
+	line, _, _ := strings.Cut(strings.TrimSpace(out), "\n")
+	return ParseVersion(line)
+}
+
 func ask(ctx context.Context, binary []string, args ...string) (string, error) {
 	argv := append(prefix(binary), args...)
 	var out bytes.Buffer

@@ -1,0 +1,145 @@
+package lab
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+
+	"picolab/hostctl/internal/netdev"
+	"picolab/hostctl/internal/switchboard"
+	"picolab/hostctl/vale"
+	"picolab/hostctl/vale/packet"
+	"picolab/hostctl/vale/stream"
+	"picolab/hostctl/vale/tap"
+	"picolab/hostctl/vhostuser"
+)
+
+func (l *Lab) makeLinks(context.Context) error {
+	l.links = networks(l.spec)
+	for _, n := range l.links {
+		build := l.makeBridge
+		if l.spec.switched(n.Name()) {
+			build = l.makeSwitch
+		}
+		if err := build(n); err != nil {
+			return infra("make link %s: %w", n.Name(), err)
+		}
+	}
+	return nil
+}
+
+// makeBridge makes a bridge with an address of its own, so that it does not change with its ports.
+func (l *Lab) makeBridge(n *Network) error {
+	mac, err := l.hostMAC(n)
+	if err != nil {
+		return err
+	}
+	if err := netdev.CreateBridge(netdev.Bridge{Name: n.bridge, MAC: mac, MTU: n.spec.MTU}); err != nil {
+		return err
+	}
+	l.undo.push("delete bridge", func(context.Context) error { return netdev.Delete(n.bridge) })
+	return n.open()
+}
+
+func (l *Lab) hostMAC(n *Network) (net.HardwareAddr, error) {
+	return net.ParseMAC(MAC(l.spec.Name, "host", n.index))
+}
+
+// open gives the host's side of a link its address and takes it up.
+func (n *Network) open() error {
+	if n.spec.Host.IsValid() {
+		if err := netdev.AddAddr(n.bridge, n.spec.Host); err != nil {
+			return err
+		}
+	}
+	return netdev.Up(n.bridge)
+}
+
+// hostPort is the name of the host's port on every switch.
+const hostPort = "host"
+
+// makeSwitch makes a switch of our own, and the host's port on it.
+func (l *Lab) makeSwitch(n *Network) error {
+	mac, err := l.hostMAC(n)
+	if err != nil {
+		return err
+	}
+	if n.sw, err = vale.New(vale.Options{Logf: l.env.Logf}); err != nil {
+		return err
+	}
+	l.undo.push("close switch", func(context.Context) error { return errors.Join(l.keepCounters(n), n.sw.Close()) })
+	port, err := l.hostEnd(n)
+	if err != nil {
+		return err
+	}
+	if err := n.sw.Attach(hostPort, port); err != nil {
+		return errors.Join(err, port.Close())
+	}
+	if err := netdev.SetMAC(n.bridge, mac); err != nil {
+		return err
+	}
+	if err := netdev.SetMTU(n.bridge, n.spec.MTU); err != nil {
+		return err
+	}
+	return n.open()
+}
+
+// hostEnd makes the netdev by which the host is on a switch: a tap, or where there is no leave for one a veth pair, which
+// takes no device file and so is any user's in a namespace of their own. The kernel's IP stack is behind either.
+func (l *Lab) hostEnd(n *Network) (vale.Port, error) {
+	port, err := tap.New(n.bridge)
+	if !errors.Is(err, os.ErrNotExist) && !errors.Is(err, os.ErrPermission) {
+		return port, err
+	}
+	l.logf("link %s: the host's side is a veth pair: %v", n.Name(), err)
+	peer := n.bridge + "p"
+	if err := netdev.CreateVeth(n.bridge, peer); err != nil {
+		return nil, err
+	}
+	l.undo.push("delete veth pair", func(context.Context) error { return netdev.Delete(n.bridge) })
+	// The switch's end takes all that the other end's MTU lets through, now and after a case has raised it.
+	if err := errors.Join(netdev.SetMTU(peer, maxVethMTU), netdev.Up(peer)); err != nil {
+		return nil, err
+	}
+	return packet.New(peer)
+}
+
+const maxVethMTU = 65535
+
+// makePort makes the socket by which QEMU joins a NIC to its link's switch.
+func (l *Lab) makePort(guest string, i int, n NIC) (string, error) {
+	path := filepath.Join(l.sockets, fmt.Sprintf("%s.%s.sock", guest, deviceID(i)))
+	var port vale.Port
+	var err error
+	if n.vhostUser() {
+		port, err = switchboard.VhostUser(path, switchboard.VhostUserOptions{Pairs: n.Queues, Server: vhostuser.Options{Logf: l.env.Logf}})
+	} else {
+		port, err = stream.New(path, stream.Options{})
+	}
+	if err != nil {
+		return "", err
+	}
+	name, sw := PortName(guest, i), l.Link(n.Link).sw
+	if err := sw.Attach(name, port); err != nil {
+		return "", errors.Join(err, port.Close())
+	}
+	l.undo.push("detach "+name, func(context.Context) error { return sw.Detach(name) })
+	return path, nil
+}
+
+// keepCounters leaves what the switch counted as evidence: links/NAME.switch.json.
+func (l *Lab) keepCounters(n *Network) error {
+	dir, err := l.evidence("links")
+	if err != nil {
+		return err
+	}
+	data, err := json.MarshalIndent(n.sw.Stats(), "", "\t")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, n.Name()+".switch.json"), append(data, '\n'), 0o644)
+}
