@@ -51,7 +51,7 @@ func open(kind, arg string, options []string, opt vhostuser.Options) (vale.Port,
 	case "tap":
 		return tap.New(arg)
 	}
-	return nil, fmt.Errorf("unknown kind %q; there are\n%s", kind, Kinds)
+	return nil, fmt.Errorf("unknown kind %q, not vhost-user, stream or tap", kind)
 }
 
 func openVhostUser(arg string, opt VhostUserOptions) (vale.Port, error) {
