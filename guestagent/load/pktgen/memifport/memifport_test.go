@@ -7,12 +7,14 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"picolab/guestagent/internal/leak"
 	"picolab/guestagent/load/memif"
 	"picolab/guestagent/load/pktgen"
+	"picolab/guestagent/load/testpmd"
 )
 
 func TestMain(m *testing.M) {
@@ -113,5 +115,40 @@ func TestNames(t *testing.T) {
 	cancel()
 	if _, err := Open(ctx, filepath.Join(t.TempDir(), "none"), pktgen.Use{Queues: 1}); !errors.Is(err, context.Canceled) {
 		t.Errorf("no peer: %v", err)
+	}
+}
+
+// TestTestpmd sends to DPDK's own memif, and receives what it sends: its counters must be ours.
+func TestTestpmd(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "memif.sock")
+	pmd := testpmd.Start(t, testpmd.Config{
+		Drivers: []string{"memif"}, VDevs: []string{"net_memif0,role=server,id=0,socket=" + path + ",socket-abstract=no"},
+		Args: []string{"--forward-mode=rxonly"},
+	})
+	port, err := Open(t.Context(), path, pktgen.Use{Send: true, Receive: true, Size: 60, Queues: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pmd.Command("start")
+	r, err := pktgen.Run(t.Context(), port, config(t, "-f", "txseq", "-n", "50000"), nil)
+	if err != nil || r.Packets != 50000 {
+		t.Errorf("sent %d, %v", r.Packets, err)
+	}
+	var got uint64
+	for end := time.Now().Add(20 * time.Second); got < r.Packets && time.Now().Before(end); {
+		got = pmd.Stats(0).Rx
+	}
+	if got != r.Packets {
+		t.Errorf("testpmd received %d of %d", got, r.Packets)
+	}
+	pmd.Command("stop")
+	pmd.Command("set fwd txonly")
+	pmd.Command("start")
+	r, err = pktgen.Run(t.Context(), port, config(t, "-f", "rx", "-n", "50000"), nil)
+	if err != nil || r.Packets != 50000 || r.Bytes != 50000*64 {
+		t.Errorf("received %d packets of %d bytes, %v", r.Packets, r.Bytes, err)
+	}
+	if err := port.Close(); err != nil {
+		t.Error(err)
 	}
 }
