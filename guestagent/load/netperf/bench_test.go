@@ -3,6 +3,7 @@ package netperf
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -209,6 +210,10 @@ func (n *namespace) output(b *testing.B, argv ...string) string {
 		return err
 	})
 	if err != nil {
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			out = append(out, exit.Stderr...)
+		}
 		b.Fatalf("%q: %v\n%s", argv, err, out)
 	}
 	return string(out)

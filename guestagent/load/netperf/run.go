@@ -46,7 +46,7 @@ var errEarly = errors.New("netserver ended the test before its time")
 
 // earlyTime is how long a test may go on after the server's results. Of a counted TCP_CRR they come before the last
 // connection is closed.
-const earlyTime = 2 * time.Second
+const earlyTime = 5 * time.Second
 
 // unlessEarly ends the context that it returns when answered is closed and the test still goes on.
 func unlessEarly(ctx context.Context, answered <-chan struct{}) (watched context.Context, release func()) {
