@@ -340,6 +340,8 @@ func TestRestart(t *testing.T) {
 	if err := leak.Settles(before); err != nil {
 		t.Error(err)
 	}
+	dev.mu.Lock()
+	defer dev.mu.Unlock()
 	if dev.starts != 5 {
 		t.Errorf("%d starts", dev.starts)
 	}

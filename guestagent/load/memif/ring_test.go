@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // benched is a server's end of a ring in memory of the test's.
@@ -37,7 +39,13 @@ func FuzzRing(f *testing.F) {
 	f.Add(uint16(2), append(entry(0, 0, 5, 1024), entry(0, 1, 60, 0)...), byte(2))
 	f.Add(uint16(9), entry(0, 0, 60, 0xffffffff), byte(1))
 	f.Add(uint16(1), entry(0, 0, 0xffffffff, 0xffffffff), byte(1))
-	mem, copied := make([]byte, fuzzMemory), make([]byte, fuzzMemory)
+	fd, mem, err := makeRegion(fuzzMemory)
+	if err != nil {
+		f.Fatal(err)
+	}
+	defer unix.Munmap(mem)
+	defer unix.Close(fd)
+	copied := make([]byte, fuzzMemory)
 	f.Fuzz(func(t *testing.T, head uint16, desc []byte, frames byte) {
 		clear(mem)
 		r := benched(mem, fuzzLog2, false)
