@@ -1,4 +1,4 @@
-package forward
+package forward_test
 
 import (
 	"bytes"
@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"picolab/guestagent/internal/netns"
+	"picolab/guestagent/load/forward"
 	"picolab/guestagent/load/pktgen"
 	"picolab/guestagent/load/pktgen/ports"
 )
@@ -39,7 +40,7 @@ func ip(t *testing.T, args ...string) {
 }
 
 // start runs the command until stop, which returns what it printed.
-func start(t *testing.T, opened int, line string) (stop func(cancel bool) (Counters, error)) {
+func start(t *testing.T, opened int, line string) (stop func(cancel bool) (forward.Counters, error)) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	t.Cleanup(cancel)
@@ -53,7 +54,7 @@ func start(t *testing.T, opened int, line string) (stop func(cancel bool) (Count
 		}
 	}
 	go func() {
-		done <- Main(ctx, pktgen.Stdio{Out: &out, Err: &bytes.Buffer{}}, all, strings.Fields(line+" --json"))
+		done <- forward.Main(ctx, pktgen.Stdio{Out: &out, Err: &bytes.Buffer{}}, all, strings.Fields(line+" --json"))
 	}()
 	for range opened {
 		if err := <-ready; err != nil {
@@ -61,13 +62,13 @@ func start(t *testing.T, opened int, line string) (stop func(cancel bool) (Count
 			t.Skipf("%s: %v", line, err)
 		}
 	}
-	return func(interrupt bool) (Counters, error) {
+	return func(interrupt bool) (forward.Counters, error) {
 		t.Helper()
 		if interrupt {
 			cancel()
 		}
 		err := <-done
-		var c Counters
+		var c forward.Counters
 		if e := json.Unmarshal(out.Bytes(), &c); e != nil {
 			t.Errorf("%v: %s", e, out.String())
 		}
@@ -108,7 +109,7 @@ func TestBackAndForth(t *testing.T) {
 			stop := start(t, 1, "-i "+kind+"fw1 -m "+mode)
 			replies := ping(t, "packet:fw0", "100")
 			c, err := stop(true)
-			if err != nil || replies != 100 || c != (Counters{100, 100, 0}) {
+			if err != nil || replies != 100 || c != (forward.Counters{100, 100, 0}) {
 				t.Errorf("%s %s: %d replies, %+v, %v", kind, mode, replies, c, err)
 			}
 			ip(t, "link", "del", "fw0")
@@ -126,7 +127,7 @@ func TestBetweenPorts(t *testing.T) {
 	if c, err := back(false); err != nil || c.Sent != 200 {
 		t.Errorf("far end: %+v, %v", c, err)
 	}
-	if c, err := stop(true); err != nil || replies != 200 || c != (Counters{400, 400, 0}) {
+	if c, err := stop(true); err != nil || replies != 200 || c != (forward.Counters{400, 400, 0}) {
 		t.Errorf("%d replies, %+v, %v", replies, c, err)
 	}
 }
@@ -140,36 +141,14 @@ func TestLinkGoesDown(t *testing.T) {
 	}
 }
 
-func TestModes(t *testing.T) {
-	frame := []byte("destinsourcepayload")
-	p := &path{c: &Config{Mode: MAC, Destination: [6]byte([]byte("target"))}, source: [6]byte([]byte("myself"))}
-	for mode, want := range map[Mode]string{IO: "destinsourcepayload", MACSwap: "sourcedestinpayload", MAC: "targetmyselfpayload"} {
-		p.c.Mode = mode
-		f := bytes.Clone(frame)
-		if p.change(f); string(f) != want {
-			t.Errorf("%s: %s", mode, f)
-		}
-	}
-	p.change([]byte("short"))
-}
-
 func TestRefused(t *testing.T) {
 	for _, line := range []string{"", "-i a -o a", "-i a -m route", "-i a -b 0", "-i a -D 1:2", "-i a x", "-q", "-i a -T 0", "-i a -n -1"} {
-		if err := Main(t.Context(), pktgen.Stdio{}, nil, strings.Fields(line)); !errors.Is(err, ErrUsage) {
+		if err := forward.Main(t.Context(), pktgen.Stdio{}, nil, strings.Fields(line)); !errors.Is(err, forward.ErrUsage) {
 			t.Errorf("%q: %v", line, err)
 		}
 	}
 	var out bytes.Buffer
-	if err := Main(t.Context(), pktgen.Stdio{Out: &out}, nil, []string{"-h"}); err != nil || out.String() != Manual {
+	if err := forward.Main(t.Context(), pktgen.Stdio{Out: &out}, nil, []string{"-h"}); err != nil || out.String() != forward.Manual {
 		t.Errorf("help: %v", err)
 	}
-}
-
-func FuzzParse(f *testing.F) {
-	f.Add("-i eth0 -o eth1 -m mac -D 02:00:00:00:00:01 -b 5 -n 7 --json")
-	f.Fuzz(func(t *testing.T, line string) {
-		if o, err := parse(strings.Fields(line)); err == nil && !o.help && (o.Burst < 1 || o.Interval <= 0 || o.in == "") {
-			t.Errorf("%q: %+v", line, o)
-		}
-	})
 }
