@@ -11,8 +11,8 @@ Generates, receives and times Ethernet frames, as netmap's pkt-gen does.
                 xdp:eth0     by AF_XDP
                 tap:tap0     the other end of a tap device, made when missing
                 netmap:eth0  by netmap, any of its port names
-                vale0:01     a port of a switch
-                memif:, vhost:  where the program has them
+                memif:PATH[,server][,id=N][,secret=S][,size=N]  shared memory,
+                             with DPDK, VPP, or another pkt-gen
   -f function   tx, rx (default), txseq, rxseq, ping, pong
   -n count      frames to send or receive, round trips of ping; 0 (default):
                 until interrupted
@@ -46,7 +46,7 @@ Generates, receives and times Ethernet frames, as netmap's pkt-gen does.
   -o bits       64 as -X, 256 as -r, 512 as -z, 1024 as -Z, 2048 as -A; 1, 2, 4,
                 8 and 4096 are taken without effect
   -C config     taken without effect
-  -v            say more
+  -v            taken without effect
   --json        one object a line on the output: start, intervals, summary
   -h, --help    this text
 

@@ -24,7 +24,6 @@ type Options struct {
 	wait                time.Duration // -w; negative is the default of the port
 	dump, plain         bool          // -X, -N
 	deviation           bool          // -A
-	verbose             int
 	json, help          bool
 }
 
@@ -75,7 +74,7 @@ func (o *Options) flags() []getopt.Option {
 		valued('P', text(&o.file)), long("timed", &o.timed), long("once", &o.once),
 		{Name: '4', Set: o.family(false)}, {Name: '6', Set: o.family(true)},
 		{Name: 'B', Set: func(string) error { o.Framing = 24 * 8; return nil }}, // CRC, preamble and gap
-		{Name: 'v', Set: func(string) error { o.verbose++; return nil }},
+		{Name: 'v', Set: func(string) error { return nil }},
 		valued('o', o.setBits), valued('C', func(string) error { return nil }),
 		valued('H', onlyNetmap("a virtio-net header")), valued('F', onlyNetmap("several slots for a frame")),
 		valued('M', onlyNetmap("several slots for a frame")), {Name: 'I', Set: onlyNetmap("indirect buffers")},
