@@ -21,8 +21,8 @@ back-ends, each gives the machine a network card:
   --netuser INDEX     QEMU's own network: the guest reaches out, nobody in
   --vale INDEX        port vale0:INDEX of a VALE switch, made on first use
   --vhost-user INDEX  the vhost-user socket INDEX.sock of a switch, or a path
-  --nic MODEL         the card of the back-end before it: e1000 (default, with
-                      interrupt mitigation off), virtio-net-pci (default for
+  --nic MODEL         the card of the back-end before it: e1000 (default; QEMU 10
+                      always mitigates interrupts), virtio-net-pci (default for
                       vhost-user), rtl8139, ...; properties follow after commas.
                       virtio-net-pci,vhost=on uses the kernel's vhost-net
 
@@ -169,7 +169,7 @@ func (c *Card) complete() error {
 	case c.Backend == "vhost-user" && !virtio:
 		return fmt.Errorf("--vhost-user %s: the card is %s, only virtio-net-pci works with vhost-user", c.Index, c.Model)
 	case c.Model == "":
-		c.Model, c.Properties = "e1000", []string{"mitigation=off"}
+		c.Model = "e1000"
 	case c.Vhost && (c.Backend != "tap" || !virtio):
 		return fmt.Errorf("vhost=on needs --tap and virtio-net-pci")
 	}
