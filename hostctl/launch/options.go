@@ -21,9 +21,9 @@ back-ends, each gives the machine a network card:
   --netuser INDEX     QEMU's own network: the guest reaches out, nobody in
   --vale INDEX        port vale0:INDEX of a VALE switch, made on first use
   --vhost-user INDEX  the vhost-user socket INDEX.sock of a switch, or a path
-  --nic MODEL         the card of the back-end before it: e1000 (default; QEMU 10
-                      always mitigates interrupts), virtio-net-pci (default for
-                      vhost-user), rtl8139, ...; properties follow after commas.
+  --nic MODEL         the card of the back-end before it: e1000 (default),
+                      virtio-net-pci (default for vhost-user), rtl8139, ...;
+                      properties follow after commas.
                       virtio-net-pci,vhost=on uses the kernel's vhost-net
 
 options:
