@@ -170,7 +170,7 @@ func TestQuickCatalogue(t *testing.T) {
 	p.choose(line)
 	p.until("+dirty."+digest[:12], "Kernel panic", "rescue>")
 	p.until("from the DHCP server 10.0.2.2", "Kernel panic")
-	p.until("results: written to the stick as /picolab/results/001", "results: ", "Kernel panic")
+	p.until("picolab: results: written to the stick as /picolab/results/001", "picolab: results: ", "Kernel panic")
 	checkResults(t, at, digest)
 	judge(t, "fsck.fat", "-n", "-v", cut(t, disk))
 }
