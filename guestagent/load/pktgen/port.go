@@ -111,3 +111,15 @@ func (p Ports) names() []string {
 	slices.Sort(out)
 	return out
 }
+
+// Buffers makes n buffers of size bytes for a Queue. They are apart by no power of two, which would have them share few
+// sets of the caches.
+func Buffers(n, size int) [][]byte {
+	stride := (size+63)&^63 + 64
+	memory := make([]byte, n*stride)
+	out := make([][]byte, n)
+	for i := range out {
+		out[i] = memory[i*stride : i*stride+size : i*stride+size]
+	}
+	return out
+}

@@ -72,25 +72,14 @@ func (p *Port) open(use pktgen.Use) {
 	for i := range p.memif.Queues() {
 		q := &queue{port: p.memif, number: i}
 		if use.Send {
-			q.out = buffers(size)
+			q.out = pktgen.Buffers(batch, size)
 		}
 		if use.Receive {
-			q.in = buffers(memif.MaxFrame)
+			q.in = pktgen.Buffers(batch, memif.MaxFrame)
 			q.got = make([][]byte, batch)
 		}
 		p.queues = append(p.queues, q)
 	}
-}
-
-// buffers are apart by no power of two, for the sake of the caches.
-func buffers(size int) [][]byte {
-	stride := (size+63)&^63 + 64
-	memory := make([]byte, batch*stride)
-	out := make([][]byte, batch)
-	for i := range out {
-		out[i] = memory[i*stride : i*stride+size : i*stride+size]
-	}
-	return out
 }
 
 // parse reads a name.

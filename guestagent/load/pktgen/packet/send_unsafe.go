@@ -6,6 +6,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"picolab/guestagent/load/pktgen"
 )
 
 // batch is how many frames a system call takes at most.
@@ -28,11 +30,8 @@ type sender struct {
 }
 
 func newSender(fd, size int) *sender {
-	s := &sender{fd: fd, buffers: make([][]byte, batch), vectors: make([]unix.Iovec, batch), messages: make([]mmsghdr, batch)}
-	stride := (size+63)&^63 + 64 // not a power of two, see cache sets
-	memory := make([]byte, batch*stride)
+	s := &sender{fd: fd, buffers: pktgen.Buffers(batch, size), vectors: make([]unix.Iovec, batch), messages: make([]mmsghdr, batch)}
 	for i := range s.buffers {
-		s.buffers[i] = memory[i*stride : i*stride+size : (i+1)*stride]
 		s.vectors[i].Base = &s.buffers[i][0]
 		s.messages[i].header.Iov = &s.vectors[i]
 		s.messages[i].header.Iovlen = 1

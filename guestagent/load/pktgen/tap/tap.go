@@ -160,24 +160,13 @@ type queue struct {
 // Reserve implements pktgen.Queue.
 func (q *queue) Reserve(frames [][]byte) (int, error) {
 	if q.sent == nil {
-		q.sent = buffers(q.size)
+		q.sent = pktgen.Buffers(batch, q.size)
 		q.frames = make([][]byte, 0, batch)
 	}
 	if _, err := q.Flush(); err != nil || q.first < len(q.frames) {
 		return 0, err
 	}
 	return copy(frames, q.sent), nil
-}
-
-// buffers are apart by no power of two, for the sake of the caches.
-func buffers(size int) [][]byte {
-	stride := (size+63)&^63 + 64
-	memory := make([]byte, batch*stride)
-	out := make([][]byte, batch)
-	for i := range out {
-		out[i] = memory[i*stride : i*stride+size : (i+1)*stride]
-	}
-	return out
 }
 
 // Send implements pktgen.Queue.
@@ -209,7 +198,7 @@ func (q *queue) Flush() (int, error) {
 // Receive implements pktgen.Queue.
 func (q *queue) Receive(frames [][]byte) (int, error) {
 	if q.got == nil {
-		q.got = buffers(longest)
+		q.got = pktgen.Buffers(batch, longest)
 	}
 	for n := range min(len(frames), batch) {
 		k, err := unix.Read(q.fd, q.got[n][:longest])
