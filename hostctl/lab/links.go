@@ -71,7 +71,7 @@ func (l *Lab) makeSwitch(n *Network) error {
 	if n.sw, err = vale.New(vale.Options{Logf: l.env.Logf}); err != nil {
 		return err
 	}
-	l.undo.push("close switch", func(context.Context) error { return errors.Join(l.keepCounters(n), n.sw.Close()) })
+	l.undo.push("close switch", func(context.Context) error { return n.sw.Close() })
 	port, err := l.hostEnd(n)
 	if err != nil {
 		return err
@@ -131,8 +131,18 @@ func (l *Lab) makePort(guest string, i int, n NIC) (string, error) {
 	return path, nil
 }
 
-// keepCounters leaves what the switch counted as evidence: links/NAME.switch.json.
-func (l *Lab) keepCounters(n *Network) error {
+// keepCounters has what every switch counted stay as evidence, links/NAME.switch.json, as it was before the guests were
+// stopped.
+func (l *Lab) keepCounters(context.Context) error {
+	for _, n := range l.links {
+		if n.sw != nil {
+			l.undo.push("keep counters of "+n.Name(), func(context.Context) error { return l.writeCounters(n) })
+		}
+	}
+	return nil
+}
+
+func (l *Lab) writeCounters(n *Network) error {
 	dir, err := l.evidence("links")
 	if err != nil {
 		return err

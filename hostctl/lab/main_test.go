@@ -20,6 +20,9 @@ const insideEntry = "lab-tests"
 // figures asks TestFigures to measure.
 var figures = flag.Bool("figures", false, "measure; only inside")
 
+// only narrows TestGuests to those of its tests whose names match.
+var only = flag.String("only", "^TestInside", "the tests with real guests")
+
 // inside says that this process is in the sandbox, where labs may be made.
 var inside bool
 
@@ -60,7 +63,7 @@ func descriptors() int {
 
 // TestGuests runs every TestInside* with real guests.
 func TestGuests(t *testing.T) {
-	runInside(t, "-test.run=^TestInside -test.v -test.timeout=10m")
+	runInside(t, "-test.run="+*only+" -test.v -test.timeout=10m")
 }
 
 // runInside runs this binary with args in a sandbox on the host image.

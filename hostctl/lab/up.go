@@ -41,7 +41,7 @@ func Up(ctx context.Context, spec Spec, env Env) (*Lab, error) {
 
 func (l *Lab) up(ctx context.Context) error {
 	steps := []func(context.Context) error{
-		l.chooseAccel, l.makeFolders, l.loadImages, l.askVersion, l.makeLinks, l.startHost, l.makeGuests, l.startCaptures, l.bootGuests,
+		l.chooseAccel, l.makeFolders, l.loadImages, l.askVersion, l.makeLinks, l.startHost, l.makeGuests, l.keepCounters, l.startCaptures, l.bootGuests,
 	}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
