@@ -84,7 +84,7 @@ func dpdk(b *testing.B, kind string) func() float64 {
 	driver := map[string]string{"packet": "af_packet", "xdp": "af_xdp"}[kind]
 	device := map[string]string{"packet": "net_af_packet0,iface=" + name + ",qdisc_bypass=1", "xdp": "net_af_xdp0,iface=" + name}[kind]
 	b.Setenv("LIBXDP_OBJECT_PATH", filepath.Join(os.Getenv("PICOLAB_IMAGES"), "host/root/usr/lib/x86_64-linux-gnu/bpf"))
-	p := testpmd.Start(b, testpmd.Config{CPU: benchCPU, Drivers: []string{driver}, VDevs: []string{device},
+	p := testpmd.Start(b, testpmd.Config{CPU: benchCPU, Drivers: []string{"net_" + driver}, VDevs: []string{device},
 		Args: []string{"--eth-peer=0," + benchPeer, "--forward-mode=txonly", "--txd=1024", "--rxd=1024"}})
 	return func() float64 {
 		p.Command("start")
