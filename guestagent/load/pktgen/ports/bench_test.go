@@ -104,7 +104,9 @@ func newTrafgen(b *testing.B) func() float64 {
 	}
 	name, _ := pair(b)
 	config := filepath.Join(b.TempDir(), "frame")
-	frame := "{ 0x02, 0, 0, 0, 0, 0x99, 0x02, 0, 0, 0, 0, 1, 0x88, 0xb5, fill(0x41, 46) }\n"
+	// Our headers, so that the host does the same with it.
+	frame := "{ 0x02, 0, 0, 0, 0, 0x99, 0x02, 0, 0, 0, 0, 1, 0x08, 0, 0x45, 0x10, 0, 0x2e, 0, 0, 0x40, 0, 0x40, 0x11, 0x26, 0xad, " +
+		"10, 0, 0, 1, 10, 1, 0, 1, 4, 0xd2, 4, 0xd2, 0, 26, 0, 0, fill(0x41, 18) }\n"
 	if err := os.WriteFile(config, []byte(frame), 0o600); err != nil {
 		b.Fatal(err)
 	}
