@@ -1,8 +1,10 @@
 package catalogue
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"net/netip"
 	"path/filepath"
 	"strings"
@@ -54,7 +56,7 @@ func (g Guest) spec() lab.Guest {
 	out := lab.Guest{Name: g.Name, Machine: g.Machine, SpareSlots: g.Spare}
 	for _, n := range g.NICs {
 		out.NICs = append(out.NICs, lab.NIC{Model: Device(n.Model), Options: n.Options, Link: n.Link,
-			Backend: lab.BackendTap, Vhost: n.Vhost == "on"})
+			Backend: cmp.Or(n.Backend, Tap), Vhost: n.Vhost == "on"})
 	}
 	return out
 }
@@ -86,6 +88,10 @@ func (b booted) Down(ctx context.Context) error   { return b.l.Down(ctx) }
 func (b booted) Segment(link string) Segment {
 	n := b.l.Link(link)
 	return Segment{Bridge: n.Bridge(), Host: n.Host()}
+}
+
+func (b booted) Record(ctx context.Context, link string, w io.Writer, o lab.RecordOptions) (func(context.Context) (client.CaptureStats, error), error) {
+	return b.l.Record(ctx, link, w, o)
 }
 
 func (b booted) NewTap(link string) (string, error) { return b.l.NewTap(link, 1) }

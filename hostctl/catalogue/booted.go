@@ -2,6 +2,7 @@ package catalogue
 
 import (
 	"context"
+	"io"
 	"net/netip"
 	"time"
 
@@ -55,6 +56,8 @@ type Booted interface {
 	Host() Agent
 	Machines() []Machine
 	Segment(link string) Segment
+	// Record captures what passes a link; stop ends it.
+	Record(ctx context.Context, link string, w io.Writer, o lab.RecordOptions) (stop func(context.Context) (client.CaptureStats, error), err error)
 	NewTap(link string) (name string, err error) // a tap on a link, for a card plugged in at run time
 	Timeout(w lab.Wait) time.Duration
 	Down(ctx context.Context) error
@@ -78,7 +81,7 @@ type Card struct {
 	Model  string
 	MAC    string
 	Link   string
-	Tap    string       // its end in the lab's network namespace
+	Tap    string       // its end in the lab's network namespace, "" on a switch
 	Device string       // id in QMP
 	Netdev string       // id in QMP
 	Addr   netip.Prefix // planned for it; the runner assigns it
@@ -86,7 +89,7 @@ type Card struct {
 
 // Segment is a link of a running lab.
 type Segment struct {
-	Bridge string       // its netdev on the host side
+	Bridge string       // its netdev on the host side; that of a switch sees the host's frames only
 	Host   netip.Prefix // the host's address on it
 }
 

@@ -66,15 +66,17 @@ type Guest struct {
 	Spare   int    `json:"spare,omitempty"` // slots for cards plugged in at run time
 }
 
-// NIC is one network card of a guest, on a tap.
+// NIC is one network card of a guest.
 type NIC struct {
 	Model   string   `json:"model"`
 	Link    string   `json:"link"`
+	Backend string   `json:"backend,omitempty"` // tap, or vale for our own switch; tap when empty
 	Vhost   string   `json:"vhost,omitempty"`   // on or off; off when empty
 	Options []string `json:"options,omitempty"` // of QEMU's -device, option=value
 }
 
-// Link is one bridge of the lab's namespace, with an address of the host.
+// Link is one bridge of the lab's namespace, or one switch, with an address of
+// the host.
 type Link struct {
 	Name string `json:"name"`
 }
@@ -83,6 +85,7 @@ type Link struct {
 type Matrix struct {
 	Axes       []Axis      `json:"axes"` // in the order they vary, the last fastest
 	Exclusions []Exclusion `json:"exclusions,omitempty"`
+	Standins   []Standin   `json:"standins,omitempty"`
 }
 
 // Axis is one dimension of a matrix.

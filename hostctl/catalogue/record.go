@@ -5,7 +5,7 @@ import (
 	"errors"
 	"os"
 
-	"picolab/guestagent/client"
+	"picolab/hostctl/lab"
 )
 
 // Limits of the captures: enough of each frame for every header, and not more
@@ -29,8 +29,7 @@ func (tr *trial) recordLink(ctx context.Context, link string) error {
 	if err != nil {
 		return err
 	}
-	stop, err := tr.s.lab.Host().Record(ctx, client.CaptureOptions{Link: tr.s.lab.Segment(link).Bridge,
-		Snaplen: snaplen, Writer: f, Promisc: true, Bytes: maxCapture})
+	stop, err := tr.s.lab.Record(ctx, link, f, lab.RecordOptions{Snaplen: snaplen, Bytes: maxCapture})
 	if err != nil {
 		return errors.Join(err, f.Close())
 	}

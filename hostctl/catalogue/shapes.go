@@ -1,5 +1,11 @@
 package catalogue
 
+import (
+	"slices"
+
+	"picolab/hostctl/lab"
+)
+
 // The shapes that many cases share.  Equal topologies share a booted lab, so
 // these functions are where "as few boots as possible" is decided.
 
@@ -18,6 +24,45 @@ func guests(spare int, options []string, names ...string) Topology {
 	for _, name := range names {
 		card := NIC{Model: "$nic", Link: LAN, Vhost: "$vhost", Options: options}
 		top.Guests = append(top.Guests, Guest{Name: name, Spare: spare, NICs: []NIC{card}})
+	}
+	return top
+}
+
+// Backends of cards.
+const (
+	Tap  = lab.BackendTap  // a tap of the kernel on a bridge
+	Vale = lab.BackendVale // a switch of our own
+)
+
+// BackendAxis is what the cards are on.  A tap needs leave to make one; our
+// switch does all that cases do without.
+func BackendAxis() Axis {
+	return Axis{Name: "backend", Values: []string{Tap, Vale}, Needs: map[string][]string{Tap: {"root.tap"}}}
+}
+
+// valeVhost is why there is no vhost on our switch.
+var valeVhost = Exclusion{
+	When:   []Match{{Axis: "backend", In: []string{Vale}}, {Axis: "vhost", In: []string{"on"}}},
+	Reason: "vhost moves a tap's rings into the kernel; our switch serves them itself",
+}
+
+// Backends runs a matrix on taps and on our switch.  The quick profile has those
+// models on both, and the others on our switch only where there is no tap.
+func (m Matrix) Backends(both ...string) Matrix {
+	m.Axes = append([]Axis{BackendAxis()}, m.Axes...)
+	m.Exclusions = append(slices.Clone(m.Exclusions), valeVhost)
+	others := keepNew(both, Models().Values)
+	m.Standins = append(slices.Clone(m.Standins), Standin{Axis: "backend", For: Tap,
+		When: []Match{{Axis: "backend", In: []string{Vale}}, {Axis: "nic", In: others}}})
+	return m
+}
+
+// OnBackends puts all cards of a topology on what the axis backend says.
+func (top Topology) OnBackends() Topology {
+	for i := range top.Guests {
+		for j := range top.Guests[i].NICs {
+			top.Guests[i].NICs[j].Backend = "$backend"
+		}
 	}
 	return top
 }

@@ -29,7 +29,10 @@ type resolver struct {
 }
 
 func (r *resolver) nic(n NIC) NIC {
-	n.Model, n.Vhost = r.value(n.Model), r.value(n.Vhost)
+	n.Model, n.Vhost, n.Backend = r.value(n.Model), r.value(n.Vhost), r.value(n.Backend)
+	if n.Backend == Tap { // which is the default: the lab is the same
+		n.Backend = ""
+	}
 	n.Options = slices.Clone(n.Options)
 	for i, o := range n.Options {
 		key, val, _ := strings.Cut(o, "=")
@@ -81,6 +84,9 @@ func (g Guest) String() string {
 		if n.Vhost == "on" {
 			cards[i] += "+vhost"
 		}
+		if n.Backend == Vale {
+			cards[i] += "+vale"
+		}
 	}
 	if g.Machine != "" {
 		cards = append(cards, g.Machine)
@@ -101,6 +107,9 @@ func (top Topology) Validate() error {
 			}
 			if n.Vhost != "" && n.Vhost != "on" && n.Vhost != "off" {
 				return fmt.Errorf("guest %s: NIC %d: vhost %q is neither on nor off", g.Name, i, n.Vhost)
+			}
+			if n.Backend != "" && n.Backend != Tap && n.Backend != Vale {
+				return fmt.Errorf("guest %s: NIC %d: backend %q is neither tap nor vale", g.Name, i, n.Backend)
 			}
 		}
 	}

@@ -43,6 +43,12 @@ func (c *Case) validateMatrix() error {
 			return fmt.Errorf("exclusion %d: %w", i, err)
 		}
 	}
+	for i, s := range c.Matrix.Standins {
+		as := Exclusion{When: append([]Match{{Axis: s.Axis, In: []string{s.For}}}, s.When...), Reason: "stands in"}
+		if err := c.validateExclusion(as); err != nil {
+			return fmt.Errorf("standin %d: %w", i, err)
+		}
+	}
 	for _, in := range c.expand(Full, nil) {
 		top, err := in.Topology()
 		if err == nil {

@@ -172,15 +172,15 @@ func toPort(before, after vale.Stats, name string) (frames, bytes uint64) {
 	return of(after).ToFrames - of(before).ToFrames, of(after).ToBytes - of(before).ToBytes
 }
 
-// checkQueues: the guest uses both of a's queue pairs.
+// checkQueues: the guest has both of a's queue pairs up.
 func checkQueues(t *testing.T, l *Lab) {
 	a := l.Guest("a").Agent()
 	link, err := a.LinkByMAC(t.Context(), l.Guest("a").MAC(0), l.Timeout(WaitLink))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, queue := range []string{"rx-0", "rx-1", "tx-0", "tx-1"} {
-		if _, err := a.ReadFile(t.Context(), "/sys/class/net/"+link.GetName()+"/queues/"+queue+"/uevent"); err != nil {
+	for _, queue := range []string{"rx-0/rps_cpus", "rx-1/rps_cpus", "tx-0/tx_timeout", "tx-1/tx_timeout"} {
+		if _, err := a.ReadFile(t.Context(), "/sys/class/net/"+link.GetName()+"/queues/"+queue); err != nil {
 			t.Error(err)
 		}
 	}

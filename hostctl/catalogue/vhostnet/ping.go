@@ -16,8 +16,8 @@ var ping = catalogue.Case{
 			"timer or an emulated guest keeps up with: requests are sent by monotonic time, and the distance " +
 			"that was achieved is part of each check's evidence."},
 	Where:    where,
-	Topology: catalogue.OneGuest(),
-	Matrix:   catalogue.Cards(),
+	Topology: catalogue.OneGuest().OnBackends(),
+	Matrix:   catalogue.Cards().Backends(),
 	Needs:    needs,
 	Params: catalogue.Params{
 		Full:  catalogue.Values{"sizes": pingSizes, "intervals": pingIntervals, "count": pingCount, "time": "3m"},
@@ -58,8 +58,8 @@ var pingOversize = catalogue.Case{
 			"with EMSGSIZE, and ping(8) today does not even print a loss; a refused request counts as sent and lost. " +
 			"That the guest is alive afterwards is checked too."},
 	Where:    where,
-	Topology: catalogue.OneGuest(),
-	Matrix:   catalogue.Cards("off"),
+	Topology: catalogue.OneGuest().OnBackends(),
+	Matrix:   catalogue.Cards("off").Backends(),
 	Needs:    needs,
 	Params: catalogue.Params{
 		Full:  catalogue.Values{"size": "65508", "intervals": pingIntervals, "count": pingCount, "alive": "10", "time": "1m"},
@@ -89,8 +89,8 @@ var pingFlood = catalogue.Case{
 			"loss, if not, fail the test cases; search panic/oops in the dmesg and /var/log/messages, if found any fail",
 		Note: "The flood itself has no criterion; what it came to is kept as a note."},
 	Where:    where,
-	Topology: catalogue.OneGuest(),
-	Matrix:   catalogue.Cards("off"),
+	Topology: catalogue.OneGuest().OnBackends(),
+	Matrix:   catalogue.Cards("off").Backends(),
 	Needs:    needs,
 	Params: catalogue.Params{
 		Full:  catalogue.Values{"sizes": pingSizes, "flood": "10m", "interval": "1s", "count": "10", "time": "2h10m"},

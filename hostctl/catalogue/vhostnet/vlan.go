@@ -20,11 +20,11 @@ var vlan = catalogue.Case{
 	Seed: catalogue.Seed{Doc: doc, Item: "6",
 		Criterion: "ping the second virtual machine in the first: if the packet loss is not 100% (VLAN 10 and 20), fail; " +
 			"join the second to VLAN 10: if the packet loss is not 0%, fail the whole test case",
-		Note: "The tags cross a plain bridge of the host, which needs no 802.1Q of its own. A full frame with its tag " +
+		Note: "The tags cross a plain bridge of the host or our switch, which need no 802.1Q of its own. A full frame with its tag " +
 			"is tried as well."},
 	Where:    where,
-	Topology: catalogue.TwoGuests(),
-	Matrix:   catalogue.Cards("off"),
+	Topology: catalogue.TwoGuests().OnBackends(),
+	Matrix:   catalogue.Cards("off").Backends("virtio"),
 	Needs:    append([]string{"mod.8021q"}, needs...),
 	Params: catalogue.Params{
 		Full:  catalogue.Values{"first": "10", "second": "20", "interval": "1s", "count": "10", "time": "1m"},

@@ -9,7 +9,7 @@ const doc = "vnic.txt"
 
 var (
 	where = []catalogue.Tier{catalogue.Container, catalogue.Nested}
-	needs = []string{"root.tap"}
+	needs = []string{} // beside those of the backend
 )
 
 // Cases returns the suite in the order that needs the fewest boots; the

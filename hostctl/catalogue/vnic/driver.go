@@ -9,8 +9,8 @@ var driverInfo = catalogue.Case{
 		Criterion: "determine the driver for the guest nics: ethtool -i eth0 | grep driver",
 		Note:      "The document names no drivers; they are those of Linux. QEMU's rtl8139 is a C+ chip, whose driver is 8139cp."},
 	Where:    where,
-	Topology: catalogue.OneGuest(),
-	Matrix:   catalogue.Cards("off"),
+	Topology: catalogue.OneGuest().OnBackends(),
+	Matrix:   catalogue.Cards("off").Backends(),
 	Needs:    needs,
 	Params: catalogue.Params{
 		Full: catalogue.Values{"virtio": "virtio_net", "e1000": "e1000", "rtl8139": "8139cp"},

@@ -20,7 +20,7 @@ var hotplugQMP = catalogue.Case{
 	Where:    where,
 	Topology: catalogue.OneGuest(),
 	Matrix:   catalogue.Cards("off"),
-	Needs:    needs,
+	Needs:    []string{"root.tap"},
 	Params: catalogue.Params{
 		Full: catalogue.Values{"mac": "08:2e:5f:0a:0d:b2", "interval": "1s", "count": "10", "time": "1m",
 			"orders": "netdev-first device-first"},

@@ -16,7 +16,7 @@ import (
 func stopped(t *testing.T, whole, torn string) (dir string, o Options) {
 	t.Helper()
 	o = Options{Selectors: []string{"vnic.driver-info", "vnic.link-status-on"}, Profile: "quick",
-		Axes: map[string][]string{"nic": {"virtio", "e1000"}, "vhost": {"off"}}}
+		Axes: map[string][]string{"nic": {"virtio", "e1000"}, "vhost": {"off"}, "backend": {"tap"}}}
 	plan, err := o.Plan()
 	if err != nil {
 		t.Fatal(err)
@@ -41,7 +41,7 @@ func stopped(t *testing.T, whole, torn string) (dir string, o Options) {
 	return o.Dir, o
 }
 
-const oneDone = `{"case":"vnic.driver-info","instance":"vnic.driver-info[nic=e1000,vhost=off]","result":"PASS","reason":"","seconds":3}` + "\n"
+const oneDone = `{"case":"vnic.driver-info","instance":"vnic.driver-info[backend=tap,nic=e1000,vhost=off]","result":"PASS","reason":"","seconds":3}` + "\n"
 
 // TestRemaining: what has a whole line is not run again, what was torn is, and the selection is the run's own.
 func TestRemaining(t *testing.T) {
@@ -54,7 +54,7 @@ func TestRemaining(t *testing.T) {
 	defer folder.Close()
 	ids := plan.IDs()
 	slices.Sort(ids)
-	want := []string{"vnic.driver-info[nic=virtio,vhost=off]", "vnic.link-status-on[nic=e1000,vhost=off]", "vnic.link-status-on[nic=virtio,vhost=off]"}
+	want := []string{"vnic.driver-info[backend=tap,nic=virtio,vhost=off]", "vnic.link-status-on[backend=tap,nic=e1000,vhost=off]", "vnic.link-status-on[backend=tap,nic=virtio,vhost=off]"}
 	if !slices.Equal(ids, want) {
 		t.Errorf("left are %q", ids)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"picolab/hostctl/catalogue"
 	"picolab/hostctl/internal/probe"
+	"picolab/hostctl/report"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -81,18 +82,19 @@ func models(t *testing.T, set *catalogue.Set, c *catalogue.Case, p catalogue.Pro
 	return slices.Compact(all)
 }
 
-// TestBoots pins how many labs the quick profile boots when all goes well.
+// TestBoots pins how many labs the quick profile boots where there are taps, when all goes well.
 func TestBoots(t *testing.T) {
 	plan, err := Options{Profile: catalogue.Quick, Axes: map[string][]string{"vhost": {"off"}}}.Plan()
 	if err != nil {
 		t.Fatal(err)
 	}
+	plan = plan.Settle(map[string]report.Fact{probe.Tap: {OK: true}})
 	guests := 0
 	for _, g := range plan.Groups {
 		guests += len(g.Topology.Guests)
 	}
-	if len(plan.Groups) != 8 || guests != 11 {
-		t.Errorf("%d labs with %d guests, want 8 with 11", len(plan.Groups), guests)
+	if len(plan.Groups) != 11 || guests != 15 {
+		t.Errorf("%d labs with %d guests, want 11 with 15", len(plan.Groups), guests)
 	}
 }
 
@@ -136,7 +138,7 @@ func TestRunWithoutImages(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "labimage build host") {
 		t.Errorf("error %v", err)
 	}
-	if out.ExitCode() == 0 || len(out.Missing()) != 3 {
+	if out.ExitCode() == 0 || len(out.Missing()) != 6 {
 		t.Errorf("exit code %d, missing %v", out.ExitCode(), out.Missing())
 	}
 	if _, err := os.Stat(filepath.Join(dir, "out", "junit.xml")); err != nil {

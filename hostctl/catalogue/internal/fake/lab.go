@@ -6,10 +6,12 @@ package fake
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/netip"
 	"sync"
 	"time"
 
+	"picolab/guestagent/client"
 	"picolab/guestagent/wire"
 	"picolab/hostctl/catalogue"
 	"picolab/hostctl/lab"
@@ -93,6 +95,11 @@ func (l *Lab) Segment(string) catalogue.Segment {
 	return catalogue.Segment{Bridge: bridge, Host: hostAddr}
 }
 
+// Record implements catalogue.Booted.
+func (l *Lab) Record(ctx context.Context, _ string, w io.Writer, o lab.RecordOptions) (func(context.Context) (client.CaptureStats, error), error) {
+	return l.host.Record(ctx, client.CaptureOptions{Link: bridge, Writer: w, Snaplen: o.Snaplen, Bytes: o.Bytes})
+}
+
 // NewTap implements catalogue.Booted.
 func (l *Lab) NewTap(string) (string, error) {
 	l.mu.Lock()
@@ -136,7 +143,11 @@ func (l *Lab) newGuest(i int, g catalogue.Guest) *node {
 	n := &node{lab: l, name: g.Name, spec: g, wireMAC: map[string]string{}}
 	for j, nic := range g.NICs {
 		tap := fmt.Sprintf("tap%dn%d", i, j)
-		l.host.links = append(l.host.links, &wire.Link{Name: tap, Mtu: 1500, Up: true, Carrier: true, Master: bridge})
+		if nic.Backend == catalogue.Vale {
+			tap = ""
+		} else {
+			l.host.links = append(l.host.links, &wire.Link{Name: tap, Mtu: 1500, Up: true, Carrier: true, Master: bridge})
+		}
 		card := catalogue.Card{Model: nic.Model, MAC: fmt.Sprintf("52:54:00:00:%02x:%02x", i, j), Link: nic.Link, Tap: tap,
 			Device: fmt.Sprintf("nic%d", j), Netdev: fmt.Sprintf("nic%d.net", j),
 			Addr: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 77, byte(j), byte(2 + i)}), 24)}
