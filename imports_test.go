@@ -55,7 +55,7 @@ var layers = []struct {
 	{"hostctl/catalogue/...", agent + "hostctl/catalogue hostctl/catalogue/... hostctl/lab hostctl/report"},
 	{"hostctl/lab", agent + "guestagent/transport guestagent/load/pcapng hostctl/internal/... hostctl/vale hostctl/vale/... hostctl/vhostuser hostctl/vhostuser/... images/manifest"},
 	{"hostctl/internal/cli", upper},
-	{"hostctl/internal/switchboard", "hostctl/vale hostctl/vale/... hostctl/vhostuser hostctl/vhostuser/..."},
+	{"hostctl/internal/switchboard", "hostctl/internal/netdev hostctl/vale hostctl/vale/... hostctl/vhostuser hostctl/vhostuser/..."},
 	{"hostctl/internal/labs", upper},
 	{"hostctl/internal/runs", upper},
 	{"hostctl/internal/...", "hostctl/internal/... images/manifest"},

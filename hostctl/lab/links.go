@@ -12,9 +12,7 @@ import (
 	"picolab/hostctl/internal/netdev"
 	"picolab/hostctl/internal/switchboard"
 	"picolab/hostctl/vale"
-	"picolab/hostctl/vale/packet"
 	"picolab/hostctl/vale/stream"
-	"picolab/hostctl/vale/tap"
 	"picolab/hostctl/vhostuser"
 )
 
@@ -72,10 +70,11 @@ func (l *Lab) makeSwitch(n *Network) error {
 		return err
 	}
 	l.undo.push("close switch", func(context.Context) error { return n.sw.Close() })
-	port, err := l.hostEnd(n)
+	port, how, err := switchboard.Host(n.bridge)
 	if err != nil {
 		return err
 	}
+	l.logf("link %s: a switch; the host's side is %s", n.Name(), how)
 	if err := n.sw.Attach(hostPort, port); err != nil {
 		return errors.Join(err, port.Close())
 	}
@@ -87,28 +86,6 @@ func (l *Lab) makeSwitch(n *Network) error {
 	}
 	return n.open()
 }
-
-// hostEnd makes the netdev by which the host is on a switch: a tap, or where there is no leave for one a veth pair, which
-// takes no device file and so is any user's in a namespace of their own. The kernel's IP stack is behind either.
-func (l *Lab) hostEnd(n *Network) (vale.Port, error) {
-	port, err := tap.New(n.bridge)
-	if !errors.Is(err, os.ErrNotExist) && !errors.Is(err, os.ErrPermission) {
-		return port, err
-	}
-	l.logf("link %s: the host's side is a veth pair: %v", n.Name(), err)
-	peer := n.bridge + "p"
-	if err := netdev.CreateVeth(n.bridge, peer); err != nil {
-		return nil, err
-	}
-	l.undo.push("delete veth pair", func(context.Context) error { return netdev.Delete(n.bridge) })
-	// The switch's end takes all that the other end's MTU lets through, now and after a case has raised it.
-	if err := errors.Join(netdev.SetMTU(peer, maxVethMTU), netdev.Up(peer)); err != nil {
-		return nil, err
-	}
-	return packet.New(peer)
-}
-
-const maxVethMTU = 65535
 
 // makePort makes the socket by which QEMU joins a NIC to its link's switch.
 func (l *Lab) makePort(guest string, i int, n NIC) (string, error) {

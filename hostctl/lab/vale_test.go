@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -241,14 +242,14 @@ func TestInsideValeNeedsNoTap(t *testing.T) {
 	}
 	var said strings.Builder
 	env := testEnv(t)
-	env.Logf = func(format string, args ...any) { said.WriteString(format + "\n"); t.Logf(format, args...) }
+	env.Logf = func(format string, args ...any) { fmt.Fprintf(&said, format+"\n", args...); t.Logf(format, args...) }
 	l, err := Up(t.Context(), s, env)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer nothingLeft(t)
 	defer l.Down(context.Background())
-	if !strings.Contains(said.String(), "the host's side is a veth pair") {
+	if !strings.Contains(said.String(), "the host's side is a veth pair (open tap") {
 		t.Error("nobody said what the host's side is")
 	}
 	give(t, l, "a", 0, l.Guest("a").Addr(0))

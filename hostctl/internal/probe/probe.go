@@ -24,6 +24,7 @@ type Probe struct {
 const (
 	Sandbox    = "sandbox"     // namespaces can be made and a host image entered
 	Tap        = "root.tap"    // TUNSETIFF works
+	Vale       = "vale"        // our own switch and the host's side of it
 	QEMU       = "qemu"        // the host image's QEMU runs and has the devices labs need
 	KVM        = "kvm"         // a guest runs under it
 	VhostNet   = "vhost_net"   // /dev/vhost-net accepts an owner
@@ -56,7 +57,8 @@ type asker struct {
 
 // askers are in the order of reports.
 var askers = []asker{
-	{Tap, true, "load the tun module and give this user /dev/net/tun, or run as root; without it only backend user works", askTap},
+	{Tap, true, "load the tun module and give this user /dev/net/tun, or run as root; without it labs run on backend vale", askTap},
+	{Vale, true, "allow network namespaces and veth pairs, or give this user /dev/net/tun", askVale},
 	{QEMU, false, "build the host image: labimage build host", askQEMU},
 	{KVM, true, "enable virtualization in the firmware, load kvm_intel or kvm_amd, or enable nesting outside; without it guests run about ten times slower (tcg)", askKVM},
 	{VhostNet, true, "modprobe vhost_net on the machine, or use the host image as a VM", askVhostNet},
