@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Network is network.yaml:
@@ -98,15 +99,18 @@ func ParseNetwork(data []byte) (Network, error) {
 	return n, nil
 }
 
-// hostName is RFC 1123 section 2.1, one label or more.
-var hostName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$`)
+// hostName is RFC 1123 section 2.1, one label or more. It is compiled when it is needed: the agent of every guest has this
+// package, and its start is waited for.
+var hostName = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$`)
+})
 
 func (n Network) check(t text) error {
 	var errs []error
 	bad := func(steps []any, format string, args ...any) {
 		errs = append(errs, t.fault(fmt.Errorf(format, args...), steps...))
 	}
-	if n.Hostname != "" && (!hostName.MatchString(n.Hostname) || len(n.Hostname) > 64) {
+	if n.Hostname != "" && (!hostName().MatchString(n.Hostname) || len(n.Hostname) > 64) {
 		bad([]any{"hostname"}, "%q is no host name", n.Hostname)
 	}
 	if u, err := url.Parse(n.Mirror); n.Mirror != "" && (err != nil || u.Host == "") {
@@ -118,7 +122,7 @@ func (n Network) check(t text) error {
 		}
 	}
 	for i, d := range n.Search {
-		if !hostName.MatchString(d) {
+		if !hostName().MatchString(d) {
 			bad([]any{"search", i}, "%q is no domain", d)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -15,12 +16,18 @@ import (
 //	     pkts-sofar: 1000  errors: 0
 //	Result: OK: 1234(c1200+d34) usec, 1000 (60byte,0frags)
 //	  810372pps 388Mb/sec (388978560bps) errors: 0
+//
+// They are compiled when they are needed: the start of every guest's agent is waited for.
 var (
-	resultLine = regexp.MustCompile(`Result: OK: (\d+)\([^)]*\) (usec|nsec), (\d+) \((\d+)byte`)
-	rateLine   = regexp.MustCompile(`(\d+)pps \d+Mb/sec \((\d+)bps\) errors: (\d+)`)
-	soFarLine  = regexp.MustCompile(`pkts-sofar:\s*(\d+)\s+errors:\s*(\d+)`)
-	otherLine  = regexp.MustCompile(`(?m)^Result: (.*)$`)
+	resultLine = pattern(`Result: OK: (\d+)\([^)]*\) (usec|nsec), (\d+) \((\d+)byte`)
+	rateLine   = pattern(`(\d+)pps \d+Mb/sec \((\d+)bps\) errors: (\d+)`)
+	soFarLine  = pattern(`pkts-sofar:\s*(\d+)\s+errors:\s*(\d+)`)
+	otherLine  = pattern(`(?m)^Result: (.*)$`)
 )
+
+func pattern(text string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(text) })
+}
 
 // Results reads what the queues did in a run that has ended.
 func (g *Generator) Results() ([]Queue, error) {
@@ -30,7 +37,7 @@ func (g *Generator) Results() ([]Queue, error) {
 // progress reads what they did so far.
 func (g *Generator) progress() ([]Queue, error) {
 	return g.each(func(name, text string) (Queue, error) {
-		m := soFarLine.FindStringSubmatch(text)
+		m := soFarLine().FindStringSubmatch(text)
 		if m == nil {
 			return Queue{}, fmt.Errorf("pktgen: %s: no packets counted in %q", name, text)
 		}
@@ -57,10 +64,10 @@ func (g *Generator) each(parse func(name, text string) (Queue, error)) ([]Queue,
 
 // parseResult reads the result of a queue.
 func parseResult(name, text string) (Queue, error) {
-	result, rate := resultLine.FindStringSubmatch(text), rateLine.FindStringSubmatch(text)
+	result, rate := resultLine().FindStringSubmatch(text), rateLine().FindStringSubmatch(text)
 	if result == nil || rate == nil {
 		why := "no result"
-		if m := otherLine.FindStringSubmatch(text); m != nil {
+		if m := otherLine().FindStringSubmatch(text); m != nil {
 			why = m[1]
 		}
 		return Queue{}, fmt.Errorf("pktgen: %s: %s", name, why)
