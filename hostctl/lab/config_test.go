@@ -30,7 +30,7 @@ func testImage(t *testing.T) *manifest.Manifest {
 }
 
 func TestArgvGolden(t *testing.T) {
-	s := pair().WithDefaults()
+	s := pair().WithDefaults().withBackends(true)
 	s.Guests[1].SpareSlots = 0
 	m := testImage(t)
 	for i, g := range s.Guests {

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -33,7 +34,7 @@ type NIC struct {
 	Model   string   `json:"model" yaml:"model"`                         // a QEMU device: virtio-net-pci, e1000, rtl8139, ...
 	Options []string `json:"options,omitempty" yaml:"options,omitempty"` // device properties, "name=value"
 	Link    string   `json:"link,omitempty" yaml:"link,omitempty"`       // the link it is on
-	Backend string   `json:"backend,omitempty" yaml:"backend,omitempty"` // see the constants; default tap when Link is set
+	Backend string   `json:"backend,omitempty" yaml:"backend,omitempty"` // see the constants; default auto when Link is set
 	Vhost   bool     `json:"vhost,omitempty" yaml:"vhost,omitempty"`     // vhost=on; needs /dev/vhost-net
 	Queues  int      `json:"queues,omitempty" yaml:"queues,omitempty"`   // queue pairs; default 1
 	MAC     string   `json:"mac,omitempty" yaml:"mac,omitempty"`         // derived from lab, guest and index when empty
@@ -50,6 +51,7 @@ type Link struct {
 
 // Backends a NIC may have.
 const (
+	BackendAuto      = "auto"       // tap where one can be made, else vale
 	BackendTap       = "tap"        // a tap of the kernel on the link's bridge; needs /dev/net/tun
 	BackendVale      = "vale"       // the link's switch, by vhost-user for virtio and by a socket for other models; needs nothing
 	BackendVhostUser = "vhost-user" // the link's switch, virtio only
@@ -63,7 +65,7 @@ const (
 	AccelTCG  = "tcg"
 )
 
-// WithDefaults returns a copy of s with every default filled in, as Up runs it; an accelerator of "auto" stays.
+// WithDefaults returns a copy of s with every default filled in, as Up runs it; an accelerator and backends of "auto" stay.
 func (s Spec) WithDefaults() Spec {
 	if s.Accel == "" {
 		s.Accel = AccelAuto
@@ -94,11 +96,45 @@ func (g Guest) withDefaults(lab string) Guest {
 
 func (n NIC) withDefaults(lab, guest string, index int) NIC {
 	if n.Link != "" {
-		setDefault(&n.Backend, BackendTap)
+		setDefault(&n.Backend, BackendAuto)
 	}
 	setDefault(&n.Queues, 1)
 	setDefault(&n.MAC, MAC(lab, guest, index))
 	return n
+}
+
+// withBackends settles the backends that are auto, a link at a time: as the others of the link have it, for the kernel's
+// vhost a tap, and else a tap if there can be one.
+func (s Spec) withBackends(tap bool) Spec {
+	s.Guests = append([]Guest(nil), s.Guests...)
+	for i, g := range s.Guests {
+		s.Guests[i].NICs = append([]NIC(nil), g.NICs...)
+		for j, n := range g.NICs {
+			switch {
+			case n.Backend != BackendAuto:
+			case s.switched(n.Link) || !tap && !s.tapped(n.Link):
+				s.Guests[i].NICs[j].Backend = BackendVale
+			default:
+				s.Guests[i].NICs[j].Backend = BackendTap
+			}
+		}
+	}
+	return s
+}
+
+// tapped says whether a link's NICs need taps.
+func (s Spec) tapped(link string) bool {
+	return s.some(func(n NIC) bool { return n.Link == link && (n.Backend == BackendTap || n.Vhost) })
+}
+
+// switched says whether a link is a switch: its NICs decide.
+func (s Spec) switched(link string) bool {
+	return s.some(func(n NIC) bool { return n.Link == link && n.switched() })
+}
+
+// some says whether a NIC is such.
+func (s Spec) some(such func(NIC) bool) bool {
+	return slices.ContainsFunc(s.Guests, func(g Guest) bool { return slices.ContainsFunc(g.NICs, such) })
 }
 
 // switched says whether the NIC is on a switch of ours.

@@ -127,9 +127,9 @@ func TestValidate(t *testing.T) {
 		{"unknown link", func(s *Spec) { s.Guests[0].NICs[0].Link = "wan" }, `guests[0].nics[0].link: no link is called "wan"`},
 		{"user on a link", func(s *Spec) { s.Guests[0].NICs[1].Link = "lan" }, "backend user joins no link"},
 		{"user with vhost", func(s *Spec) { s.Guests[0].NICs[1].Vhost = true }, "backend user has no vhost"},
-		{"backend", func(s *Spec) { s.Guests[0].NICs[1].Backend = "netmap" }, `"netmap" is none of tap, vale, vhost-user, user`},
+		{"backend", func(s *Spec) { s.Guests[0].NICs[1].Backend = "netmap" }, `"netmap" is none of auto, tap, vale, vhost-user, user`},
 		{"switch without a link", func(s *Spec) { s.Guests[0].NICs[1].Backend = BackendVale }, `guests[0].nics[1].link: no link is called ""`},
-		{"tap on a switch", func(s *Spec) { s.Guests[0].NICs[0].Backend = BackendVale }, `guests[1].nics[0].backend: link "lan" has NICs on taps and NICs on a switch`},
+		{"tap on a switch", func(s *Spec) { s.Guests[0].NICs[0].Backend, s.Guests[1].NICs[0].Backend = BackendVale, BackendTap }, `guests[1].nics[0].backend: link "lan" has NICs on taps and NICs on a switch`},
 		{"vhost on a switch", func(s *Spec) { s.Guests[1].NICs[1].Backend, s.Guests[1].NICs[1].Vhost = BackendVale, true }, "backend vale has no kernel's vhost"},
 		{"vhost-user of no virtio", func(s *Spec) { s.Guests[1].NICs[1] = NIC{Model: "e1000", Link: "bare", Backend: BackendVhostUser} }, "backend vhost-user is for virtio"},
 		{"queues of no virtio", func(s *Spec) { s.Guests[1].NICs[1] = NIC{Model: "igb", Link: "bare", Backend: BackendVale, Queues: 2} }, "igb has one queue pair"},
@@ -185,5 +185,32 @@ func TestAddressPlan(t *testing.T) {
 	}
 	if l.Guest("c") != nil || l.Link("wan") != nil {
 		t.Error("unknown names are found")
+	}
+}
+
+// TestBackends: auto is a tap where there are taps, what the link has, and a tap for the kernel's vhost.
+func TestBackends(t *testing.T) {
+	s := Spec{Name: "x", Links: []Link{{Name: "free"}, {Name: "switch"}, {Name: "bridge"}, {Name: "vhost"}}, Guests: []Guest{{Name: "a", NICs: []NIC{
+		{Model: "e1000", Link: "free"},
+		{Model: "e1000", Link: "switch"}, {Model: "e1000", Link: "switch", Backend: BackendVale},
+		{Model: "e1000", Link: "bridge"}, {Model: "e1000", Link: "bridge", Backend: BackendTap},
+		{Model: "virtio-net-pci", Link: "vhost", Vhost: true}, {Model: "e1000", Link: "vhost"},
+		{Model: "e1000", Backend: BackendUser},
+	}}}}
+	for tap, want := range map[bool]string{true: "tap vale vale tap tap tap tap user", false: "vale vale vale tap tap tap tap user"} {
+		settled := s.WithDefaults().withBackends(tap)
+		var got []string
+		for _, n := range settled.Guests[0].NICs {
+			got = append(got, n.Backend)
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("taps %v: %q, want %q", tap, got, want)
+		}
+		if err := settled.Validate(); err != nil {
+			t.Error(err)
+		}
+	}
+	if s.WithDefaults().Guests[0].NICs[0].Backend != BackendAuto {
+		t.Error("the spec was changed")
 	}
 }

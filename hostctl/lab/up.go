@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"picolab/hostctl/internal/flock"
+	"picolab/hostctl/internal/netdev"
 	"picolab/hostctl/internal/probe"
 	"picolab/hostctl/internal/qemu"
 	"picolab/images/manifest"
@@ -41,7 +42,7 @@ func Up(ctx context.Context, spec Spec, env Env) (*Lab, error) {
 
 func (l *Lab) up(ctx context.Context) error {
 	steps := []func(context.Context) error{
-		l.chooseAccel, l.makeFolders, l.loadImages, l.askVersion, l.makeLinks, l.startHost, l.makeGuests, l.keepCounters, l.startCaptures, l.bootGuests,
+		l.chooseAccel, l.chooseBackends, l.makeFolders, l.loadImages, l.askVersion, l.makeLinks, l.startHost, l.makeGuests, l.keepCounters, l.startCaptures, l.bootGuests,
 	}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
@@ -74,6 +75,19 @@ func (l *Lab) chooseAccel(ctx context.Context) error {
 		l.spec.Accel = AccelTCG
 	}
 	return nil
+}
+
+// chooseBackends settles "auto": taps where one can be made. What is asked for and only taps can do is a bad spec elsewhere.
+func (l *Lab) chooseBackends(context.Context) error {
+	if !l.spec.some(func(n NIC) bool { return n.Backend == BackendAuto }) {
+		return nil
+	}
+	tap, evidence := netdev.ProbeTap()
+	if !tap {
+		l.logf("backend vale: %s", evidence)
+	}
+	l.spec = l.spec.withBackends(tap)
+	return l.spec.Validate()
 }
 
 // askVersion asks for QEMU's version where the argv depends on it: for rings that are ours, under TCG.

@@ -128,7 +128,7 @@ func (p *problems) checkNIC(path string, n NIC, s Spec) {
 
 func (p *problems) checkBackend(path string, n NIC, s Spec) {
 	switch n.Backend {
-	case BackendTap:
+	case BackendAuto, BackendTap:
 		p.checkLinked(path, n, s)
 	case BackendVale, BackendVhostUser:
 		p.checkLinked(path, n, s)
@@ -140,25 +140,18 @@ func (p *problems) checkBackend(path string, n NIC, s Spec) {
 	case "":
 		p.add(path+".backend", "neither a link nor a backend is given")
 	default:
-		p.add(path+".backend", "%q is none of tap, vale, vhost-user, user", n.Backend)
+		p.add(path+".backend", "%q is none of auto, tap, vale, vhost-user, user", n.Backend)
 	}
 }
 
 // checkLinked looks at a NIC's link, which is a bridge or a switch but not both.
 func (p *problems) checkLinked(path string, n NIC, s Spec) {
 	p.check(slices.ContainsFunc(s.Links, func(l Link) bool { return l.Name == n.Link }), path+".link", "no link is called %q", n.Link)
-	p.check(n.switched() == s.switched(n.Link), path+".backend", "link %q has NICs on taps and NICs on a switch", n.Link)
+	p.check(n.Backend == BackendAuto || n.switched() == s.switched(n.Link), path+".backend", "link %q has NICs on taps and NICs on a switch", n.Link)
 }
 
 func (p *problems) checkSwitched(path string, n NIC) {
 	p.check(!n.Vhost, path+".vhost", "backend %s has no kernel's vhost", n.Backend)
 	p.check(n.Backend == BackendVale || isVirtio(n.Model), path+".backend", "backend vhost-user is for virtio, %s joins a switch with backend vale", n.Model)
 	p.check(n.Queues == 1 || n.vhostUser(), path+".queues", "%s has one queue pair", n.Model)
-}
-
-// switched says whether a link is a switch: its NICs decide.
-func (s Spec) switched(link string) bool {
-	return slices.ContainsFunc(s.Guests, func(g Guest) bool {
-		return slices.ContainsFunc(g.NICs, func(n NIC) bool { return n.Link == link && n.switched() })
-	})
 }

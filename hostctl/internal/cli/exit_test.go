@@ -55,6 +55,13 @@ func TestParseNIC(t *testing.T) {
 		{"e1000", lab.NIC{Model: "e1000", Link: "lan"}},
 		{"virtio-net-pci,mq=on,vectors=9", lab.NIC{Model: "virtio-net-pci", Link: "lan", Options: []string{"mq=on", "vectors=9"}}},
 		{"rtl8139@user", lab.NIC{Model: "rtl8139", Backend: lab.BackendUser}},
+		{"e1000@vale", lab.NIC{Model: "e1000", Link: "lan", Backend: lab.BackendVale}},
+		{"virtio-net-pci,packed=on@vhost-user", lab.NIC{Model: "virtio-net-pci", Link: "lan", Backend: lab.BackendVhostUser, Options: []string{"packed=on"}}},
+	}
+	for _, text := range []string{"e1000@netmap", "@vale", ""} {
+		if n, err := parseNIC(text); err == nil {
+			t.Errorf("%q is %+v", text, n)
+		}
 	}
 	for _, tt := range tests {
 		if got, err := parseNIC(tt.text); err != nil || fmt.Sprint(got) != fmt.Sprint(tt.want) {

@@ -37,9 +37,14 @@ func upCmd(e *Env) *cobra.Command {
 		Short: "Boot a lab and leave it running",
 		Long: `Boots the guests of a spec, or as many as --guests says, each with one NIC per --nic
 on the link "lan" (host address 10.77.0.1/24) or behind QEMU's user network, and
-returns once every guest's agent has answered. Two labs cannot have one name.`,
+returns once every guest's agent has answered. Two labs cannot have one name.
+
+A NIC's backend is tap, vale (our own switch, which needs neither /dev/net/tun nor
+root: vhost-user for virtio, a socket for other models), vhost-user (the same, for
+virtio only) or user; without one it is tap where a tap can be made, else vale.`,
 		Example: `  hostctl up --guests 2 --nic virtio-net-pci
   hostctl up --guests 1 --nic e1000@user --nic virtio-net-pci,mq=on --name pair
+  hostctl up --guests 2 --nic virtio-net-pci,packed=on@vale --nic e1000@vale
   hostctl up lab.yaml -o evidence`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -53,7 +58,7 @@ returns once every guest's agent has answered. Two labs cannot have one name.`,
 	imagesFlag(cmd, &o.images)
 	f.StringVar(&o.name, "name", "", "the lab's name (default: the spec's, else \"lab\")")
 	f.IntVar(&o.guests, "guests", 1, "number of guests, called a, b, c, ...; without a spec")
-	f.StringArrayVar(&o.nics, "nic", nil, "MODEL[,option=value...][@user] for every guest; may be repeated")
+	f.StringArrayVar(&o.nics, "nic", nil, "MODEL[,option=value...][@BACKEND] for every guest; may be repeated")
 	f.StringVar(&o.image, "image", "", "image of every guest (default \"guest\")")
 	f.IntVar(&o.cpus, "cpus", 0, "CPUs of every guest (default 1)")
 	f.IntVar(&o.memory, "memory", 0, "memory of every guest in MiB (default 512)")
@@ -164,7 +169,7 @@ func (o upOptions) fromFlags() (lab.Spec, error) {
 	return s, nil
 }
 
-// parseNIC reads MODEL[,option=value...][@user].
+// parseNIC reads MODEL[,option=value...][@BACKEND].
 func parseNIC(text string) (lab.NIC, error) {
 	device, where, at := strings.Cut(text, "@")
 	model, options, _ := strings.Cut(device, ",")
@@ -175,10 +180,12 @@ func parseNIC(text string) (lab.NIC, error) {
 	switch {
 	case model == "":
 		return n, usage("--nic %q names no model", text)
-	case at && where != lab.BackendUser:
-		return n, usage("--nic %q: after @ only %q may stand", text, lab.BackendUser)
+	case at && where == lab.BackendUser:
+		n.Link, n.Backend = "", where
+	case at && (where == lab.BackendTap || where == lab.BackendVale || where == lab.BackendVhostUser):
+		n.Backend = where
 	case at:
-		n.Link, n.Backend = "", lab.BackendUser
+		return n, usage("--nic %q: after @ may stand tap, vale, vhost-user, user", text)
 	}
 	return n, nil
 }
