@@ -257,3 +257,23 @@ func TestInsideValeNeedsNoTap(t *testing.T) {
 	carry(t, l, "host to guest", l.Host(), l.Guest("a").Agent(), "10.1.0.2", 8<<20)
 	carry(t, l, "guest to host", l.Guest("a").Agent(), l.Host(), "10.1.0.1", 8<<20)
 }
+
+// TestInsideValeModels: every other model of card joins a switch as well, each one of its own.
+func TestInsideValeModels(t *testing.T) {
+	onlyInside(t)
+	s := Spec{Name: "models", Accel: AccelTCG, Guests: []Guest{{Name: "a"}}}
+	for i, model := range []string{"e1000e", "igb", "vmxnet3", "rtl8139"} {
+		link := Link{Name: model, Host: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 1, byte(i), 1}), 24)}
+		s.Links = append(s.Links, link)
+		s.Guests[0].NICs = append(s.Guests[0].NICs, NIC{Model: model, Link: model, Backend: BackendVale})
+	}
+	l := bring(t, s)
+	a := l.Guest("a")
+	for i, n := range a.Spec().NICs {
+		t.Run(n.Model, func(t *testing.T) {
+			give(t, l, "a", i, a.Addr(i))
+			ping(t, t.Context(), l, l.Host(), a.Addr(i).Addr())
+			carry(t, l, "to "+n.Model, l.Host(), a.Agent(), a.Addr(i).Addr().String(), 1<<20)
+		})
+	}
+}
