@@ -82,6 +82,12 @@ var cmdlines = map[string]Config{
 	"vhost-user-old": guest(func(c *Config) {
 		c.Version, c.NICs = Version{7, 2, 22}, []NIC{nic("virtio-net-pci", "vhost-user", nil)}
 	}),
+	"vhost-user-old-queues": guest(func(c *Config) {
+		c.Version, c.NICs = Version{7, 2, 22}, []NIC{nic("virtio-net-pci", "vhost-user", func(n *NIC) { n.Queues = 4; n.Options = []string{"packed=on"} })}
+	}),
+	"vhost-user-packed": withNIC("virtio-net-pci", "vhost-user", func(n *NIC) { n.Options = []string{"packed=on"} }),
+	"vmxnet3-stream":    withNIC("vmxnet3", "stream", nil),
+	"igb-stream":        withNIC("igb", "stream", nil),
 	"vhost-user-old-kvm": guest(func(c *Config) {
 		c.Version, c.Accel, c.NICs = Version{7, 2, 22}, "kvm", []NIC{nic("virtio-net-pci", "vhost-user", nil)}
 	}),

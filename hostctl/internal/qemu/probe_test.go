@@ -92,6 +92,20 @@ func TestProbeVersion(t *testing.T) {
 	}
 }
 
+func TestAskVersion(t *testing.T) {
+	needQEMU(t)
+	c, err := Probe(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v, err := AskVersion(t.Context()); err != nil || v != c.Version {
+		t.Errorf("%v, %v; Probe says %v", v, err, c.Version)
+	}
+	if _, err := AskVersion(t.Context(), "true"); err == nil {
+		t.Error("a version of true(1)")
+	}
+}
+
 func TestProbeMissingBinary(t *testing.T) {
 	if _, err := Probe(t.Context(), "no-such-qemu"); !errors.Is(err, exec.ErrNotFound) {
 		t.Error(err)
