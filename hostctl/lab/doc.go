@@ -1,7 +1,7 @@
 // Package lab boots a described set of guests and links, and takes every trace of them away again.
 //
-// A lab is data (Spec) turned into effects (Lab) by Up, which must run inside a hostctl sandbox: it makes bridges and
-// taps in the network namespace it finds itself in, starts QEMU from the file system it finds itself in, and never looks
+// A lab is data (Spec) turned into effects (Lab) by Up, which must run inside a hostctl sandbox: it makes bridges,
+// taps and switches of our own in the network namespace it finds itself in, starts QEMU from the file system it finds itself in, and never looks
 // further. What Up made, Down takes away; when the process dies first, the sandbox does.
 //
 // One agent protocol serves every endpoint. Guests are reached over vsock (the kernel's vhost-vsock where /dev/vhost-vsock

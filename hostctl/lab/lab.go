@@ -15,7 +15,7 @@ import (
 
 // Env is where a lab runs and whom it tells. The functions may be nil and are called from several goroutines.
 type Env struct {
-	Dir       string // evidence: GUEST/console.log, GUEST/argv.txt, GUEST/qmp.log, links/LINK.pcapng; made when missing
+	Dir       string // evidence: GUEST/console.log, GUEST/argv.txt, GUEST/qmp.log, links/LINK.pcapng, links/LINK.switch.json; made when missing
 	Images    string // base of relative image folders
 	Agent     string // guestagent program for the lab's own side; default /bbin/guestagent
 	Cache     string // folder shared by the labs of one machine: boot lock, KVM probe's answer; "" means neither

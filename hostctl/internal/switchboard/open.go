@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"picolab/hostctl/vale"
+	"picolab/hostctl/vale/packet"
 	"picolab/hostctl/vale/stream"
 	"picolab/hostctl/vale/tap"
 	"picolab/hostctl/vhostuser"
@@ -16,7 +17,8 @@ import (
 const Kinds = `vhost-user:PATH[,server|client][,queues=N]  a guest's virtio-net; QEMU: -netdev vhost-user
 vhost-user:fd=N[,queues=N]                  the same on a socket that is open already
 stream:PATH[,server|client]                 any other NIC; QEMU: -netdev stream
-tap:NAME                                    a tap of the kernel, made if there is none`
+tap:NAME                                    a tap of the kernel, made if there is none
+packet:NAME                                 any link of the kernel, such as a NIC; it stays`
 
 // Open makes the port that a text describes; see Kinds. A text without a kind is a tap's name.
 func Open(text string, opt vhostuser.Options) (vale.Port, error) {
@@ -50,6 +52,8 @@ func open(kind, arg string, options []string, opt vhostuser.Options) (vale.Port,
 		return stream.New(arg, stream.Options{Client: client})
 	case "tap":
 		return tap.New(arg)
+	case "packet":
+		return packet.New(arg)
 	}
 	return nil, fmt.Errorf("unknown kind %q, not vhost-user, stream or tap", kind)
 }

@@ -113,7 +113,7 @@ func dhcp(b []byte) (answer []byte, mac byte, took bool) {
 // TestOpenRefuses: texts that describe no port.
 func TestOpenRefuses(t *testing.T) {
 	dir := t.TempDir()
-	for _, text := range []string{"", ":", "tap:", "nonsense:x", "stream:" + dir + "/s,queues=2", "stream:" + dir + "/s,x",
+	for _, text := range []string{"", ":", "tap:", "packet:", "packet:nobody", "packet:lo,x", "nonsense:x", "stream:" + dir + "/s,queues=2", "stream:" + dir + "/s,x",
 		"vhost-user:" + dir + "/s,queues=0", "vhost-user:" + dir + "/s,queues=x", "vhost-user:fd=x", "vhost-user:" + dir + "/no/such/dir",
 		fmt.Sprintf("vhost-user:%s/s,queues=1000", dir)} {
 		if p, err := Open(text, (&Board{}).Options); err == nil {
