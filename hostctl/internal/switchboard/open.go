@@ -39,7 +39,7 @@ func Open(text string, opt vhostuser.Options) (vale.Port, error) {
 
 func open(kind, arg string, options []string, opt vhostuser.Options) (vale.Port, error) {
 	if arg == "" {
-		return nil, fmt.Errorf("nothing behind %s:", kind)
+		return nil, fmt.Errorf("nothing behind kind %s", kind)
 	}
 	client, pairs, err := understand(kind, options)
 	if err != nil {

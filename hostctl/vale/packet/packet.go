@@ -18,10 +18,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"picolab/hostctl/vale"
+	"picolab/hostctl/vale/internal/vnethdr"
 )
 
 const (
-	headSize = 10 // struct virtio_net_hdr
+	headSize = vnethdr.Size
 	tagSize  = 4
 	addrs    = 12 // bytes of a frame before a VLAN tag
 	burst    = 64
@@ -141,7 +142,7 @@ func (p *port) read(b []byte) (vale.Frame, error) {
 	if err != nil || k <= headSize {
 		return vale.Frame{}, err
 	}
-	f := vale.Frame{Header: header(b), Data: b[headSize:k]}
+	f := vale.Frame{Header: vnethdr.Get(b), Data: b[headSize:k]}
 	if tag, ok := tagOf(p.control[:oob]); ok {
 		retag(&f, tag)
 	}
@@ -170,7 +171,7 @@ func (p *port) look(n int) {
 func (p *port) Send(frames []vale.Frame) (n, bytes int) {
 	for i := range frames {
 		f := &frames[i]
-		encode(&p.head, &f.Header)
+		vnethdr.Put(&p.head, &f.Header)
 		p.iov = [2][]byte{p.head[:], f.Data}
 		if _, err := unix.Writev(p.fd, p.iov[:]); err == nil {
 			n, bytes = n+1, bytes+len(f.Data)

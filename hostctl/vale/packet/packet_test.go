@@ -170,17 +170,3 @@ func TestRetag(t *testing.T) {
 		t.Error("a tag in what is no frame")
 	}
 }
-
-// TestHeader: what is encoded is what is read.
-func TestHeader(t *testing.T) {
-	want := vale.Header{Flags: vale.NeedsCsum, GSOType: vale.GSOTCPv4, HdrLen: 54, GSOSize: 1448, CsumStart: 34, CsumOffset: 16}
-	var b [headSize]byte
-	encode(&b, &want)
-	if got := header(b[:]); got != want {
-		t.Errorf("%+v, want %+v", got, want)
-	}
-	b[0] |= 2 // DATA_VALID
-	if got := header(b[:]); got != want {
-		t.Errorf("%+v, want %+v", got, want)
-	}
-}

@@ -11,11 +11,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"picolab/hostctl/vale"
+	"picolab/hostctl/vale/internal/vnethdr"
 )
 
 const (
 	cloneDevice = "/dev/net/tun"
-	headSize    = 10 // struct virtio_net_hdr, the kernel's default
+	headSize    = vnethdr.Size // the kernel's default
 	burst       = 64
 	arena       = 4 * (headSize + vale.MaxFrame)
 )
@@ -139,7 +140,7 @@ func (p *port) Receive(frames []vale.Frame) (n int, err error) {
 			return n, p.ended(err)
 		}
 		if k > headSize {
-			frames[n] = vale.Frame{Header: header(b), Data: b[headSize:k:k]}
+			frames[n] = vale.Frame{Header: vnethdr.Get(b), Data: b[headSize:k:k]}
 			n, at = n+1, (at+k+63)&^63
 		}
 	}
@@ -169,7 +170,7 @@ func (p *port) look(n int) {
 func (p *port) Send(frames []vale.Frame) (n, bytes int) {
 	for i := range frames {
 		f := &frames[i]
-		encode(&p.head, &f.Header)
+		vnethdr.Put(&p.head, &f.Header)
 		p.iov = [2][]byte{p.head[:], f.Data}
 		if _, err := unix.Writev(p.fd, p.iov[:]); err == nil {
 			n, bytes = n+1, bytes+len(f.Data)

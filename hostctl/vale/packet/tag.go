@@ -18,23 +18,6 @@ const (
 	defaultTPID = 0x8100
 )
 
-// header reads struct virtio_net_hdr, which is in the byte order of this machine. Of the flags only NeedsCsum is the
-// switch's; DATA_VALID says that the kernel has checked a frame.
-func header(b []byte) vale.Header {
-	o := binary.NativeEndian
-	return vale.Header{Flags: b[0] & vale.NeedsCsum, GSOType: b[1], HdrLen: o.Uint16(b[2:]), GSOSize: o.Uint16(b[4:]),
-		CsumStart: o.Uint16(b[6:]), CsumOffset: o.Uint16(b[8:])}
-}
-
-func encode(b *[headSize]byte, h *vale.Header) {
-	b[0], b[1] = h.Flags, h.GSOType
-	o := binary.NativeEndian
-	o.PutUint16(b[2:], h.HdrLen)
-	o.PutUint16(b[4:], h.GSOSize)
-	o.PutUint16(b[6:], h.CsumStart)
-	o.PutUint16(b[8:], h.CsumOffset)
-}
-
 // tagOf finds in control messages the VLAN tag that the kernel took out of a frame: TPID and TCI.
 func tagOf(control []byte) (tag uint32, ok bool) {
 	for len(control) > 0 {
