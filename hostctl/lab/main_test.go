@@ -66,8 +66,18 @@ func TestGuests(t *testing.T) {
 	runInside(t, "-test.run="+*only+" -test.v -test.timeout=10m")
 }
 
+// TestUnprivilegedGuests runs every TestUserNamespace* with real guests in a user namespace, as for an ordinary user.
+func TestUnprivilegedGuests(t *testing.T) {
+	runInsideWith(t, "-test.run=^TestUserNamespace -test.v -test.timeout=5m", func(s *sandbox.Spec) { s.UserNS = true })
+}
+
 // runInside runs this binary with args in a sandbox on the host image.
 func runInside(t testing.TB, args string) string {
+	t.Helper()
+	return runInsideWith(t, args, func(*sandbox.Spec) {})
+}
+
+func runInsideWith(t testing.TB, args string, change func(*sandbox.Spec)) string {
 	t.Helper()
 	images := os.Getenv("PICOLAB_IMAGES")
 	if images == "" {
@@ -85,6 +95,7 @@ func runInside(t testing.TB, args string) string {
 	var out strings.Builder
 	spec.Payload = []byte(args)
 	spec.Stdout, spec.Stderr = &out, &out
+	change(&spec)
 	box, err := sandbox.Start(t.Context(), spec)
 	if err != nil {
 		t.Fatal(err)

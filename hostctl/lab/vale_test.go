@@ -231,14 +231,15 @@ func checkCounters(t *testing.T, path string) {
 	}
 }
 
-// TestInsideValeNeedsNoTap: without /dev/net/tun the host's side of a switch is a veth pair, and does what a tap does.
-func TestInsideValeNeedsNoTap(t *testing.T) {
+// TestUserNamespaceVale: without /dev/net/tun, and without a right outside a user namespace, the host's side of a switch is a
+// veth pair, and does what a tap does. What is asked for is no backend at all.
+func TestUserNamespaceVale(t *testing.T) {
 	onlyInside(t)
 	hideTun(t)
 	s := Spec{
 		Name: "notap", Accel: AccelTCG,
 		Links:  []Link{{Name: "lan", Host: netip.MustParsePrefix("10.1.0.1/24"), MTU: 9000}},
-		Guests: []Guest{{Name: "a", NICs: []NIC{{Model: "virtio-net-pci", Link: "lan", Backend: BackendVale}}}},
+		Guests: []Guest{{Name: "a", NICs: []NIC{{Model: "virtio-net-pci", Link: "lan"}}}},
 	}
 	var said strings.Builder
 	env := testEnv(t)
