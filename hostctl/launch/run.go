@@ -201,6 +201,7 @@ func (l *launcher) untilHello(ctx context.Context, cmd proc.Cmd, dev *vsock) err
 	if err != nil {
 		return err
 	}
+	p.Kill(proc.DefaultGrace) // its console is copied to the same writer
 	_, err = fmt.Fprintf(l.std.Out, "Hello from %s: image %s, agent %s, kernel %s, up %.1f s\n",
 		reply.Hostname, reply.ImageId, reply.Version, reply.Kernel, float64(reply.UptimeMs)/1000)
 	return err

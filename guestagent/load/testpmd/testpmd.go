@@ -80,23 +80,34 @@ func Start(t testing.TB, c Config) *Process {
 func command(t testing.TB, root string, c Config) *exec.Cmd {
 	t.Helper()
 	lib := filepath.Join(root, "usr/lib/x86_64-linux-gnu")
-	args := []string{"--library-path", lib, filepath.Join(root, "usr/bin/dpdk-testpmd"),
+	drivers := driverFolder(t, lib)
+	args := []string{"--library-path", lib + ":" + drivers, filepath.Join(root, "usr/bin/dpdk-testpmd"),
 		fmt.Sprintf("--lcores=(0,1)@%d", c.CPU), "--no-pci", "--no-huge", "-m", strconv.Itoa(max(256, c.Memory)), "--no-telemetry"}
 	for _, d := range append([]string{"mempool_ring"}, c.Drivers...) {
 		if !strings.Contains(d, "_") {
 			d = "net_" + d
 		}
-		found, _ := filepath.Glob(filepath.Join(lib, "dpdk/pmds-*", "librte_"+d+".so.*"))
+		found, _ := filepath.Glob(filepath.Join(drivers, "librte_"+d+".so.*"))
 		if len(found) == 0 {
 			t.Skipf("the host image has no DPDK driver %s", d)
 		}
-		args = append(args, "-d", found[0])
+		args = append(args, "-d", filepath.Base(found[0])) // by name: DPDK refuses a path that leads through /tmp
 	}
 	for _, v := range c.VDevs {
 		args = append(args, "--vdev", v)
 	}
 	args = append(append(args, c.EAL...), "--", "-i", "--total-num-mbufs=20000", "--no-mlockall", "--nb-cores=1", "--burst=32")
 	return exec.Command(filepath.Join(lib, "ld-linux-x86-64.so.2"), append(args, c.Args...)...)
+}
+
+// driverFolder is where the image's DPDK has its drivers.
+func driverFolder(t testing.TB, lib string) string {
+	t.Helper()
+	found, _ := filepath.Glob(filepath.Join(lib, "dpdk/pmds-*"))
+	if len(found) == 0 {
+		t.Skip("the host image has no DPDK drivers (packages librte-*)")
+	}
+	return found[0]
 }
 
 func (p *Process) start() {

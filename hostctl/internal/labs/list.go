@@ -40,6 +40,10 @@ func (f folder) state(ctx context.Context, name string) State {
 	conn, _, err := f.dial(ctx, "STATE")
 	if err != nil {
 		st.Phase, st.Pid = Starting, p.Pid
+		if p.Pid != 0 && !p.same() { // its last thread has yet to let go of the lock
+			readJSON(f.path("state.json"), &st)
+			st.Phase = Dead
+		}
 		return st
 	}
 	defer conn.Close()

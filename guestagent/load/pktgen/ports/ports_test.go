@@ -383,9 +383,9 @@ func TestTap(t *testing.T) {
 	}
 	hold := start(t, "-f rx -i tap:"+name)
 	_ = os.WriteFile("/proc/sys/net/ipv6/conf/"+name+"/disable_ipv6", []byte("1"), 0)
-	s := start(t, "-f txseq -n 700 -l 500 -i packet:"+name).must()
+	s := start(t, "-f txseq -n 400 -l 500 -i packet:"+name).must() // less than the device's queue: nobody promises that it is emptied meanwhile
 	hold.stop()
-	if got := hold.must(); s.Packets != 700 || got.Packets < 700 {
+	if got := hold.must(); s.Packets != 400 || got.Packets < 400 {
 		t.Errorf("sent %d to a tap device, received %d", s.Packets, got.Packets)
 	}
 	if got := start(t, "-f tx -n 900 -p 2 -i tap:"+name).must(); got.Packets != 900 {
