@@ -52,48 +52,42 @@ the filter is wrong.
 }
 
 func (c *command) options() []getopt.Option {
-	flag := func(name rune, help string, set func()) getopt.Option {
-		return getopt.Option{Name: name, Help: help, Set: func(string) error { set(); return nil }}
-	}
-	value := func(name rune, arg, help string, set func(string) error) getopt.Option {
-		return getopt.Option{Name: name, Kind: getopt.Required, Arg: arg, Help: help, Set: set}
-	}
 	return []getopt.Option{
-		value('i', "link", "link (the first that is up and is not loopback)", func(v string) error { c.capture.Link = v; return nil }),
-		value('w', "file", "write pcapng there; - is the standard output", func(v string) error { c.files.Name = v; return nil }),
-		value('C', "n", "begin another file after n million bytes", whole(&c.files.Size, 1_000_000)),
-		value('G', "secs", "begin another file so often; its name may have the\nletters of strftime, such as %H%M%S", func(v string) error {
+		getopt.Value('i', "link", "link (the first that is up and is not loopback)", func(v string) error { c.capture.Link = v; return nil }),
+		getopt.Value('w', "file", "write pcapng there; - is the standard output", func(v string) error { c.files.Name = v; return nil }),
+		getopt.Value('C', "n", "begin another file after n million bytes", whole(&c.files.Size, 1_000_000)),
+		getopt.Value('G', "secs", "begin another file so often; its name may have the\nletters of strftime, such as %H%M%S", func(v string) error {
 			var n int64
 			err := whole(&n, 1)(v)
 			c.files.Every = time.Duration(n) * time.Second
 			return err
 		}),
-		value('W', "n", "with -C, a ring of n files; with -G, end after n", func(v string) error {
+		getopt.Value('W', "n", "with -C, a ring of n files; with -G, end after n", func(v string) error {
 			var n int64
 			err := whole(&n, 1)(v)
 			c.files.Count = int(n)
 			return err
 		}),
-		value('c', "n", "end after n frames", whole(&c.capture.Packets, 1)),
-		value('s', "bytes", "keep so many of each frame", func(v string) error {
+		getopt.Value('c', "n", "end after n frames", whole(&c.capture.Packets, 1)),
+		getopt.Value('s', "bytes", "keep so many of each frame", func(v string) error {
 			n, err := strconv.ParseUint(v, 10, 17)
 			c.capture.Snaplen = int(n)
 			return err
 		}),
-		value('B', "KiB", "frames that may wait in the kernel (32768)", func(v string) error {
+		getopt.Value('B', "KiB", "frames that may wait in the kernel (32768)", func(v string) error {
 			var n int64
 			err := whole(&n, 1024)(v)
 			c.capture.Buffer = int(min(n, 1<<30))
 			return err
 		}),
-		flag('p', "do not make the link promiscuous", func() { c.capture.Promisc = false }),
-		flag('d', "print the filter's program and end; -dd as numbers in C,\n-ddd as numbers", func() { c.dump++ }),
-		flag('D', "list the links and end", func() { c.list = true }),
-		flag('q', "say nothing at the end", func() { c.quiet = true }),
+		getopt.Flag('p', "do not make the link promiscuous", func() { c.capture.Promisc = false }),
+		getopt.Flag('d', "print the filter's program and end; -dd as numbers in C,\n-ddd as numbers", func() { c.dump++ }),
+		getopt.Flag('D', "list the links and end", func() { c.list = true }),
+		getopt.Flag('q', "say nothing at the end", func() { c.quiet = true }),
 		{Long: "json", Help: "the counts at the end as JSON", Set: func(string) error { c.json = true; return nil }},
-		flag('n', "", func() {}), // names are never looked up
-		flag('l', "", func() {}), // and lines never kept back
-		flag('U', "", func() {}),
+		getopt.Flag('n', "", func() {}), // names are never looked up
+		getopt.Flag('l', "", func() {}), // and lines never kept back
+		getopt.Flag('U', "", func() {}),
 		{Name: 'h', Long: "help", Help: "this", Set: func(string) error { c.help = true; return nil }},
 	}
 }

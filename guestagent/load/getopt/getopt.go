@@ -20,6 +20,16 @@ type Option struct {
 	Set  func(value string) error
 }
 
+// Flag is an option without a value; name is 0 for one that gets a long name only.
+func Flag(name rune, help string, set func()) Option {
+	return Option{Name: name, Help: help, Set: func(string) error { set(); return nil }}
+}
+
+// Value is an option with a value.
+func Value(name rune, arg, help string, set func(string) error) Option {
+	return Option{Name: name, Kind: Required, Arg: arg, Help: help, Set: set}
+}
+
 // Argument says whether an option has one.
 type Argument int
 

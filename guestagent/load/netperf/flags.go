@@ -6,15 +6,6 @@ import (
 	"picolab/guestagent/load/getopt"
 )
 
-// flag and value are options without and with an argument.
-func flag(name rune, help string, set func()) getopt.Option {
-	return getopt.Option{Name: name, Help: help, Set: func(string) error { set(); return nil }}
-}
-
-func value(name rune, arg, help string, set func(string) error) getopt.Option {
-	return getopt.Option{Name: name, Kind: getopt.Required, Arg: arg, Help: help, Set: set}
-}
-
 // kind changes how an option takes its value.
 func kind(k getopt.Argument, o getopt.Option) getopt.Option {
 	o.Kind = k
@@ -31,36 +22,36 @@ func long(name string, o getopt.Option) getopt.Option {
 func (o *Options) global() []getopt.Option {
 	c := &o.Config
 	return []getopt.Option{
-		value('H', "host[,4|6]", "netserver's name or address (localhost)", func(v string) error { return o.setHost(&c.Host, v) }),
-		value('L', "addr[,4|6]", "local address of the connections", func(v string) error { return o.setHost(&c.Source, v) }),
-		value('p', "port[,local]", "netserver's port (12865)", func(v string) error {
+		getopt.Value('H', "host[,4|6]", "netserver's name or address (localhost)", func(v string) error { return o.setHost(&c.Host, v) }),
+		getopt.Value('L', "addr[,4|6]", "local address of the connections", func(v string) error { return o.setHost(&c.Source, v) }),
+		getopt.Value('p', "port[,local]", "netserver's port (12865)", func(v string) error {
 			port, local := two(v)
 			return cmp.Or(setInt(&c.Port, port, 1), setInt(&c.LocalPort, local, 0))
 		}),
-		flag('4', "IPv4", func() { c.Family = familyV4 }),
-		flag('6', "IPv6", func() { c.Family = familyV6 }),
-		value('t', "test", "TCP_STREAM (default), TCP_MAERTS, UDP_STREAM, TCP_RR,\nUDP_RR, TCP_CRR, or omni", o.setTest),
-		value('l', "n", "seconds (10); negative: bytes of a stream, or transactions", o.setLength),
-		value('f', "unit", "G M K: bytes, powers of 1024; g m k: bits, powers of 1000", o.setUnit),
-		kind(getopt.Numeric, flag('c', "measure the local CPU use (/proc/stat)", func() { c.Local.MeasureCPU = true })),
-		kind(getopt.Numeric, flag('C', "measure the remote CPU use", func() { c.Remote.MeasureCPU = true })),
-		kind(getopt.Numeric, value('D', "[secs]", "interim results, every second unless told otherwise", o.setInterim)),
-		value('i', "max,min", "iterations (10,3), at most 30", o.setIterations),
-		value('I', "level[,w]", "confidence of 95 or 99 percent that the mean is within w\npercent (10: plus or minus 5)", o.setConfidence),
-		flag('r', "confidence of the result alone, not of the CPU use", func() { o.Repeat.ResultOnly = true }),
-		value('T', "a,b", "CPUs to run on", pairOf(0, &c.Local.CPU, &c.Remote.CPU)),
-		flag('j', "measure latencies", func() { c.Latency = true }),
-		value('P', "0|1", "without or with headings", func(v string) error { o.Headers = v != "0"; return nil }),
-		value('v', "0|1|2", "one figure; the usual; more", func(v string) error { return setInt(&o.Verbosity, v, 0) }),
-		value('n', "n", "number of CPUs: taken, and not needed", func(v string) error { return setInt(&o.CPUs, v, 1) }),
-		value('s', "secs", "wait between setting up and starting", o.setWait),
-		flag('S', "SO_KEEPALIVE on the data connection", func() { c.Keepalive = true }),
-		value('y', "a,b", "SO_PRIORITY", pairOf(0, &c.Local.Priority, &c.Remote.Priority)),
-		value('Y', "a,b", "IP_TOS, or the traffic class of IPv6", pairOf(0, &c.Local.TOS, &c.Remote.TOS)),
-		value('B', "text", "printed with the result", func(v string) error { o.Brand = v; return nil }),
+		getopt.Flag('4', "IPv4", func() { c.Family = familyV4 }),
+		getopt.Flag('6', "IPv6", func() { c.Family = familyV6 }),
+		getopt.Value('t', "test", "TCP_STREAM (default), TCP_MAERTS, UDP_STREAM, TCP_RR,\nUDP_RR, TCP_CRR, or omni", o.setTest),
+		getopt.Value('l', "n", "seconds (10); negative: bytes of a stream, or transactions", o.setLength),
+		getopt.Value('f', "unit", "G M K: bytes, powers of 1024; g m k: bits, powers of 1000", o.setUnit),
+		kind(getopt.Numeric, getopt.Flag('c', "measure the local CPU use (/proc/stat)", func() { c.Local.MeasureCPU = true })),
+		kind(getopt.Numeric, getopt.Flag('C', "measure the remote CPU use", func() { c.Remote.MeasureCPU = true })),
+		kind(getopt.Numeric, getopt.Value('D', "[secs]", "interim results, every second unless told otherwise", o.setInterim)),
+		getopt.Value('i', "max,min", "iterations (10,3), at most 30", o.setIterations),
+		getopt.Value('I', "level[,w]", "confidence of 95 or 99 percent that the mean is within w\npercent (10: plus or minus 5)", o.setConfidence),
+		getopt.Flag('r', "confidence of the result alone, not of the CPU use", func() { o.Repeat.ResultOnly = true }),
+		getopt.Value('T', "a,b", "CPUs to run on", pairOf(0, &c.Local.CPU, &c.Remote.CPU)),
+		getopt.Flag('j', "measure latencies", func() { c.Latency = true }),
+		getopt.Value('P', "0|1", "without or with headings", func(v string) error { o.Headers = v != "0"; return nil }),
+		getopt.Value('v', "0|1|2", "one figure; the usual; more", func(v string) error { return setInt(&o.Verbosity, v, 0) }),
+		getopt.Value('n', "n", "number of CPUs: taken, and not needed", func(v string) error { return setInt(&o.CPUs, v, 1) }),
+		getopt.Value('s', "secs", "wait between setting up and starting", o.setWait),
+		getopt.Flag('S', "SO_KEEPALIVE on the data connection", func() { c.Keepalive = true }),
+		getopt.Value('y', "a,b", "SO_PRIORITY", pairOf(0, &c.Local.Priority, &c.Remote.Priority)),
+		getopt.Value('Y', "a,b", "IP_TOS, or the traffic class of IPv6", pairOf(0, &c.Local.TOS, &c.Remote.TOS)),
+		getopt.Value('B', "text", "printed with the result", func(v string) error { o.Brand = v; return nil }),
 		{Long: "json", Help: "everything measured, as JSON", Set: func(string) error { o.JSON = true; return nil }},
-		flag('V', "version", func() { o.Version = true }),
-		long("help", flag('h', "this", func() { o.Help = true })),
+		getopt.Flag('V', "version", func() { o.Version = true }),
+		long("help", getopt.Flag('h', "this", func() { o.Help = true })),
 	}
 }
 
@@ -68,27 +59,27 @@ func (o *Options) global() []getopt.Option {
 func (o *Options) test() []getopt.Option {
 	c := &o.Config
 	return []getopt.Option{
-		value('m', "a[,b]", "size of the send calls, local and remote", sizes(&c.Local.SendSize, &c.Remote.SendSize)),
-		value('M', "b[,a]", "size of the receive calls, remote and local", sizes(&c.Remote.RecvSize, &c.Local.RecvSize)),
-		value('r', "req,rsp", "sizes in transactions (1,1)", both(setSize, &c.Request, &c.Response)),
-		value('s', "a[,b]", "local SO_SNDBUF, SO_RCVBUF", both(setSize, &c.Local.SendBuffer, &c.Local.RecvBuffer)),
-		value('S', "a[,b]", "remote SO_SNDBUF, SO_RCVBUF", both(setSize, &c.Remote.SendBuffer, &c.Remote.RecvBuffer)),
-		kind(getopt.Numeric, value('D', "[a][,b]", "TCP_NODELAY", o.setNoDelay)),
-		value('b', "n", "requests under way beside the first one", func(v string) error { return setInt(&c.Burst, v, 0) }),
-		value('K', "a,b", "congestion control, for example bbr,cubic", func(v string) error { o.setCongestion(v); return nil }),
-		value('P', "a,b", "ports of the data connection", pairOf(0, &c.Local.Port, &c.Remote.Port)),
-		value('R', "0|1", "allow routing (1, but 0 for UDP_STREAM)", func(v string) error { c.Routing = v != "0"; return nil }),
-		kind(getopt.Optional, value('k', "[list]", "results as KEY=VALUE lines", o.setStyle('k'))),
-		kind(getopt.Optional, value('o', "[list]", "comma separated", o.setStyle('o'))),
-		kind(getopt.Optional, value('O', "[list]", "in columns", o.setStyle('O'))),
-		value('d', "dir", "in an omni test: send, recv or rr", o.setDirection),
-		value('T', "proto", "in an omni test: tcp or udp", o.setProtocol),
-		flag('c', "in an omni test: a connection for each transaction", func() { c.Test.Connects = true }),
-		flag('4', "IPv4 for the data connection", func() { c.DataFamily = familyV4 }),
-		flag('6', "IPv6 for the data connection", func() { c.DataFamily = familyV6 }),
-		flag('n', "", func() {}), // connected UDP sockets: the local one always is
-		flag('N', "", func() {}), // unconnected ones
-		flag('h', "", func() { o.Help = true }),
+		getopt.Value('m', "a[,b]", "size of the send calls, local and remote", sizes(&c.Local.SendSize, &c.Remote.SendSize)),
+		getopt.Value('M', "b[,a]", "size of the receive calls, remote and local", sizes(&c.Remote.RecvSize, &c.Local.RecvSize)),
+		getopt.Value('r', "req,rsp", "sizes in transactions (1,1)", both(setSize, &c.Request, &c.Response)),
+		getopt.Value('s', "a[,b]", "local SO_SNDBUF, SO_RCVBUF", both(setSize, &c.Local.SendBuffer, &c.Local.RecvBuffer)),
+		getopt.Value('S', "a[,b]", "remote SO_SNDBUF, SO_RCVBUF", both(setSize, &c.Remote.SendBuffer, &c.Remote.RecvBuffer)),
+		kind(getopt.Numeric, getopt.Value('D', "[a][,b]", "TCP_NODELAY", o.setNoDelay)),
+		getopt.Value('b', "n", "requests under way beside the first one", func(v string) error { return setInt(&c.Burst, v, 0) }),
+		getopt.Value('K', "a,b", "congestion control, for example bbr,cubic", func(v string) error { o.setCongestion(v); return nil }),
+		getopt.Value('P', "a,b", "ports of the data connection", pairOf(0, &c.Local.Port, &c.Remote.Port)),
+		getopt.Value('R', "0|1", "allow routing (1, but 0 for UDP_STREAM)", func(v string) error { c.Routing = v != "0"; return nil }),
+		kind(getopt.Optional, getopt.Value('k', "[list]", "results as KEY=VALUE lines", o.setStyle('k'))),
+		kind(getopt.Optional, getopt.Value('o', "[list]", "comma separated", o.setStyle('o'))),
+		kind(getopt.Optional, getopt.Value('O', "[list]", "in columns", o.setStyle('O'))),
+		getopt.Value('d', "dir", "in an omni test: send, recv or rr", o.setDirection),
+		getopt.Value('T', "proto", "in an omni test: tcp or udp", o.setProtocol),
+		getopt.Flag('c', "in an omni test: a connection for each transaction", func() { c.Test.Connects = true }),
+		getopt.Flag('4', "IPv4 for the data connection", func() { c.DataFamily = familyV4 }),
+		getopt.Flag('6', "IPv6 for the data connection", func() { c.DataFamily = familyV6 }),
+		getopt.Flag('n', "", func() {}), // connected UDP sockets: the local one always is
+		getopt.Flag('N', "", func() {}), // unconnected ones
+		getopt.Flag('h', "", func() { o.Help = true }),
 	}
 }
 

@@ -43,20 +43,20 @@ func ParseServerOptions(args []string) (*ServerOptions, error) {
 func (o *ServerOptions) flags() []getopt.Option {
 	many := func(v string) error { return setInt(&o.Server.MaxClients, v, 1) }
 	return []getopt.Option{
-		value('p', "port", "to listen on (12865); 0 is any", func(v string) error { return setInt(&o.Port, v, 0) }),
-		value('L', "addr[,4|6]", "address to listen on, all unless given", o.setAddress),
-		flag('4', "IPv4 only", func() { o.Family = familyV4 }),
-		flag('6', "IPv6 only", func() { o.Family = familyV6 }),
-		long("allow", value(0, "nets", "clients that are served: networks (192.0.2.0/24) or\naddresses, with commas; all unless given. Data connections\n"+
+		getopt.Value('p', "port", "to listen on (12865); 0 is any", func(v string) error { return setInt(&o.Port, v, 0) }),
+		getopt.Value('L', "addr[,4|6]", "address to listen on, all unless given", o.setAddress),
+		getopt.Flag('4', "IPv4 only", func() { o.Family = familyV4 }),
+		getopt.Flag('6', "IPv6 only", func() { o.Family = familyV6 }),
+		long("allow", getopt.Value(0, "nets", "clients that are served: networks (192.0.2.0/24) or\naddresses, with commas; all unless given. Data connections\n"+
 			"come from the client's own address or from one of these.", o.allow)),
-		long("clients", value(0, "n", "served at once (64); more wait", many)),
-		flag('f', "one client at a time", func() { o.Server.MaxClients = 1 }),
-		flag('N', "say nothing of what goes wrong with clients", func() { o.Quiet = true }),
-		flag('D', "taken, without effect: it stays in the foreground", func() {}),
-		flag('d', "", func() {}),
-		value('v', "n", "taken, without effect", func(string) error { return nil }),
-		flag('V', "version", func() { o.Version = true }),
-		long("help", flag('h', "this", func() { o.Help = true })),
+		long("clients", getopt.Value(0, "n", "served at once (64); more wait", many)),
+		getopt.Flag('f', "one client at a time", func() { o.Server.MaxClients = 1 }),
+		getopt.Flag('N', "say nothing of what goes wrong with clients", func() { o.Quiet = true }),
+		getopt.Flag('D', "taken, without effect: it stays in the foreground", func() {}),
+		getopt.Flag('d', "", func() {}),
+		getopt.Value('v', "n", "taken, without effect", func(string) error { return nil }),
+		getopt.Flag('V', "version", func() { o.Version = true }),
+		long("help", getopt.Flag('h', "this", func() { o.Help = true })),
 	}
 }
 
