@@ -41,16 +41,11 @@ func New(name string) (vale.Port, error) {
 }
 
 type port struct {
+	vnethdr.Port
 	name    string
-	fd      int
-	waker   vale.Waker
 	memory  []byte
 	control []byte
-	head    [headSize]byte
 	iov     [2][]byte
-	drained bool
-	skip    int // rounds left not to look
-	quiet   int // looks in vain in a row
 }
 
 // open makes a socket that hears nothing until it is bound, so that nothing comes before it is set up.
@@ -59,11 +54,11 @@ func (p *port) open() (err error) {
 	if err != nil {
 		return err
 	}
-	if p.fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0); err != nil {
+	if p.FD, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0); err != nil {
 		return fmt.Errorf("make packet socket: %w", err)
 	}
 	if err = p.setUp(link.Index); err != nil {
-		_ = unix.Close(p.fd)
+		_ = unix.Close(p.FD)
 	}
 	return err
 }
@@ -76,48 +71,35 @@ func (p *port) setUp(index int) error {
 		{"PACKET_VNET_HDR", unix.PACKET_VNET_HDR, 1}, {"PACKET_AUXDATA", unix.PACKET_AUXDATA, 1},
 		{"PACKET_IGNORE_OUTGOING", unix.PACKET_IGNORE_OUTGOING, 1}, {"PACKET_QDISC_BYPASS", unix.PACKET_QDISC_BYPASS, 1},
 	} {
-		if err := unix.SetsockoptInt(p.fd, unix.SOL_PACKET, o.option, o.value); err != nil {
+		if err := unix.SetsockoptInt(p.FD, unix.SOL_PACKET, o.option, o.value); err != nil {
 			return fmt.Errorf("%s: %w", o.name, err)
 		}
 	}
-	if unix.SetsockoptInt(p.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, queue) != nil { // for the real root only
-		_ = unix.SetsockoptInt(p.fd, unix.SOL_SOCKET, unix.SO_RCVBUF, queue)
+	if unix.SetsockoptInt(p.FD, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, queue) != nil { // for the real root only
+		_ = unix.SetsockoptInt(p.FD, unix.SOL_SOCKET, unix.SO_RCVBUF, queue)
 	}
 	promisc := unix.PacketMreq{Ifindex: int32(index), Type: unix.PACKET_MR_PROMISC}
-	if err := unix.SetsockoptPacketMreq(p.fd, unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, &promisc); err != nil {
+	if err := unix.SetsockoptPacketMreq(p.FD, unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, &promisc); err != nil {
 		return fmt.Errorf("PACKET_MR_PROMISC: %w", err)
 	}
 	all := binary.BigEndian.Uint16(binary.NativeEndian.AppendUint16(nil, unix.ETH_P_ALL)) // network byte order
-	if err := unix.Bind(p.fd, &unix.SockaddrLinklayer{Ifindex: index, Protocol: all}); err != nil {
+	if err := unix.Bind(p.FD, &unix.SockaddrLinklayer{Ifindex: index, Protocol: all}); err != nil {
 		return fmt.Errorf("bind: %w", err)
 	}
 	return nil
 }
 
-func (p *port) Start(w vale.Waker) error {
-	p.waker = w
-	return w.Watch(p.fd, unix.EPOLLIN)
-}
-
-func (p *port) Close() error {
-	if p.waker != nil {
-		p.waker.Unwatch(p.fd)
-	}
-	return unix.Close(p.fd)
-}
-
 // Receive reads frames into memory, one behind the other, each from a multiple of 64.
 func (p *port) Receive(frames []vale.Frame) (n int, err error) {
-	if p.skip > 0 {
-		p.skip--
+	if p.Rest() {
 		return 0, nil
 	}
 	frames = frames[:min(len(frames), burst)]
-	p.drained = false
+	p.Drained = false
 	for at := 0; n < len(frames) && len(p.memory)-at >= room; {
 		f, err := p.read(p.memory[at:][:room])
 		if err == unix.EAGAIN {
-			p.drained = true
+			p.Drained = true
 			break
 		}
 		if err != nil {
@@ -128,14 +110,14 @@ func (p *port) Receive(frames []vale.Frame) (n int, err error) {
 			n, at = n+1, (at+headSize+len(f.Data)+tagSize+63)&^63
 		}
 	}
-	p.look(n)
+	p.Looked(n)
 	return n, nil
 }
 
 // read reads one frame into b; one without data is none.
 func (p *port) read(b []byte) (vale.Frame, error) {
 	p.iov = [2][]byte{b[:headSize], b[headSize : headSize+vale.MaxFrame]}
-	k, oob, _, _, err := unix.RecvmsgBuffers(p.fd, p.iov[:], p.control, 0)
+	k, oob, _, _, err := unix.RecvmsgBuffers(p.FD, p.iov[:], p.control, 0)
 	if err == unix.EINVAL { // of a frame whose offload the header has no word for
 		return vale.Frame{}, nil
 	}
@@ -152,37 +134,10 @@ func (p *port) read(b []byte) (vale.Frame, error) {
 // ended says what an error means: ENETDOWN that the link is down and may come back, and ENXIO that it is gone.
 func (p *port) ended(err error) error {
 	if err == unix.ENETDOWN || err == unix.EINTR {
-		p.drained = true
+		p.Drained = true
 		return nil
 	}
 	return fmt.Errorf("read link %s: %w", p.name, err)
 }
 
-// look decides when to look again, after n frames came: each look is a system call.
-func (p *port) look(n int) {
-	if n > 0 {
-		p.quiet = 0
-		return
-	}
-	p.quiet++
-	p.skip = min(p.quiet/4, 16)
-}
-
-func (p *port) Send(frames []vale.Frame) (n, bytes int) {
-	for i := range frames {
-		f := &frames[i]
-		vnethdr.Put(&p.head, &f.Header)
-		p.iov = [2][]byte{p.head[:], f.Data}
-		if _, err := unix.Writev(p.fd, p.iov[:]); err == nil {
-			n, bytes = n+1, bytes+len(f.Data)
-		}
-	}
-	return n, bytes
-}
-
 func (p *port) Offloads() vale.Offloads { return vale.Csum | vale.TSO4 | vale.TSO6 | vale.ECN }
-
-func (p *port) Arm() (more bool) {
-	p.skip, p.quiet = 0, 0
-	return !p.drained
-}

@@ -45,24 +45,18 @@ func New(name string) (vale.Port, error) {
 }
 
 type port struct {
+	vnethdr.Port
 	name     string
-	fd       int
-	waker    vale.Waker
 	offloads vale.Offloads
 	memory   []byte
-	head     [headSize]byte
-	iov      [2][]byte
-	drained  bool
-	skip     int // rounds left not to look
-	quiet    int // looks in vain in a row
 }
 
 func (p *port) open() (err error) {
-	if p.fd, err = unix.Open(cloneDevice, unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0); err != nil {
+	if p.FD, err = unix.Open(cloneDevice, unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0); err != nil {
 		return fmt.Errorf("open %s: %w", cloneDevice, err)
 	}
 	if err = p.setUp(); err != nil {
-		_ = unix.Close(p.fd)
+		_ = unix.Close(p.FD)
 	}
 	return err
 }
@@ -73,16 +67,16 @@ func (p *port) setUp() error {
 		return err
 	}
 	req.SetUint16(unix.IFF_TAP | unix.IFF_NO_PI | unix.IFF_VNET_HDR)
-	if err := unix.IoctlIfreq(p.fd, unix.TUNSETIFF, req); err != nil {
+	if err := unix.IoctlIfreq(p.FD, unix.TUNSETIFF, req); err != nil {
 		return fmt.Errorf("TUNSETIFF: %w", err)
 	}
 	// A tap that lasts may have been left with another size.
-	if err := unix.IoctlSetPointerInt(p.fd, unix.TUNSETVNETHDRSZ, headSize); err != nil {
+	if err := unix.IoctlSetPointerInt(p.FD, unix.TUNSETVNETHDRSZ, headSize); err != nil {
 		return fmt.Errorf("TUNSETVNETHDRSZ: %w", err)
 	}
-	if unix.IoctlSetInt(p.fd, unix.TUNSETOFFLOAD, featTCP|featUSO) == nil {
+	if unix.IoctlSetInt(p.FD, unix.TUNSETOFFLOAD, featTCP|featUSO) == nil {
 		p.offloads |= vale.USO
-	} else if err := unix.IoctlSetInt(p.fd, unix.TUNSETOFFLOAD, featTCP); err != nil {
+	} else if err := unix.IoctlSetInt(p.FD, unix.TUNSETOFFLOAD, featTCP); err != nil {
 		return fmt.Errorf("TUNSETOFFLOAD: %w", err)
 	}
 	return p.bringUp()
@@ -109,31 +103,18 @@ func (p *port) bringUp() error {
 	return nil
 }
 
-func (p *port) Start(w vale.Waker) error {
-	p.waker = w
-	return w.Watch(p.fd, unix.EPOLLIN)
-}
-
-func (p *port) Close() error {
-	if p.waker != nil {
-		p.waker.Unwatch(p.fd)
-	}
-	return unix.Close(p.fd)
-}
-
 // Receive reads frames into memory, one behind the other, each from a multiple of 64.
 func (p *port) Receive(frames []vale.Frame) (n int, err error) {
-	if p.skip > 0 {
-		p.skip--
+	if p.Rest() {
 		return 0, nil
 	}
 	frames = frames[:min(len(frames), burst)]
-	p.drained = false
+	p.Drained = false
 	for at := 0; n < len(frames) && len(p.memory)-at >= headSize+vale.MaxFrame; {
 		b := p.memory[at:][:headSize+vale.MaxFrame]
-		k, err := unix.Read(p.fd, b)
+		k, err := unix.Read(p.FD, b)
 		if err == unix.EAGAIN {
-			p.drained = true
+			p.Drained = true
 			break
 		}
 		if err != nil {
@@ -144,44 +125,17 @@ func (p *port) Receive(frames []vale.Frame) (n int, err error) {
 			n, at = n+1, (at+k+63)&^63
 		}
 	}
-	p.look(n)
+	p.Looked(n)
 	return n, nil
 }
 
 // ended says what an error of read means: EIO that the link is down, EBADFD that it is gone.
 func (p *port) ended(err error) error {
 	if err == unix.EIO || err == unix.EINTR {
-		p.drained = true
+		p.Drained = true
 		return nil
 	}
 	return fmt.Errorf("read tap %s: %w", p.name, err)
 }
 
-// look decides when to look again, after n frames came: each look is a system call.
-func (p *port) look(n int) {
-	if n > 0 {
-		p.quiet = 0
-		return
-	}
-	p.quiet++
-	p.skip = min(p.quiet/4, 16)
-}
-
-func (p *port) Send(frames []vale.Frame) (n, bytes int) {
-	for i := range frames {
-		f := &frames[i]
-		vnethdr.Put(&p.head, &f.Header)
-		p.iov = [2][]byte{p.head[:], f.Data}
-		if _, err := unix.Writev(p.fd, p.iov[:]); err == nil {
-			n, bytes = n+1, bytes+len(f.Data)
-		}
-	}
-	return n, bytes
-}
-
 func (p *port) Offloads() vale.Offloads { return p.offloads }
-
-func (p *port) Arm() (more bool) {
-	p.skip, p.quiet = 0, 0
-	return !p.drained
-}

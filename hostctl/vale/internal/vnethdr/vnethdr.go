@@ -1,5 +1,6 @@
 // Package vnethdr reads and writes struct virtio_net_hdr as Linux puts it before frames of taps and packet sockets: ten bytes,
-// in the byte order of this machine (linux/virtio_net.h, packet(7) PACKET_VNET_HDR, tuntap.rst).
+// in the byte order of this machine (linux/virtio_net.h, packet(7) PACKET_VNET_HDR, tuntap.rst); [Port] is what ports
+// for such frames share.
 package vnethdr
 
 import (
