@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,7 +16,6 @@ import (
 	"picolab/hostctl/internal/runs"
 	"picolab/hostctl/lab"
 	"picolab/hostctl/report"
-	"picolab/hostctl/report/page"
 )
 
 // exitNothing is a run's exit code when the selection has no instance.
@@ -219,16 +217,9 @@ func printGroups(w io.Writer, plan catalogue.Plan) {
 // something of ours broke besides.
 func conclude(e *Env, opts runs.Options, out *report.Outcome, err error) error {
 	fmt.Fprintln(e.Stdout)
-	if werr := report.Summary(e.Stdout, out, opts.Color); werr != nil {
-		return werr
-	}
-	fmt.Fprintf(e.Stdout, "results: %s\nreport:  %s\n", opts.Dir, filepath.Join(opts.Dir, page.File))
-	code := out.ExitCode()
+	serr := summarize(e, out, opts.Dir)
 	if err != nil {
-		return &exitError{max(code, exitInfra), err}
+		return &exitError{max(out.ExitCode(), exitInfra), err}
 	}
-	if code != 0 {
-		return &exitError{code, nil}
-	}
-	return nil
+	return serr
 }

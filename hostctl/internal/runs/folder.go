@@ -35,6 +35,21 @@ func Prepare(dir string) (*Folder, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("prepare run folder: %w", err)
 	}
+	f, err := hold(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range ours() {
+		if err := os.RemoveAll(filepath.Join(f.dir, name)); err != nil {
+			f.Close()
+			return nil, fmt.Errorf("prepare run folder: %w", err)
+		}
+	}
+	return f, nil
+}
+
+// hold takes a folder that has nothing in it but a run, against other runs.
+func hold(dir string) (*Folder, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, fmt.Errorf("prepare run folder: %w", err)
@@ -45,12 +60,6 @@ func Prepare(dir string) (*Folder, error) {
 	lock, err := flock.Try(filepath.Join(abs, lockFile))
 	if err != nil {
 		return nil, fmt.Errorf("prepare run folder %s: %w: %w", dir, ErrFolder, err)
-	}
-	for _, name := range ours() {
-		if err := os.RemoveAll(filepath.Join(abs, name)); err != nil {
-			lock.Release()
-			return nil, fmt.Errorf("prepare run folder: %w", err)
-		}
 	}
 	return &Folder{dir: abs, lock: lock}, nil
 }

@@ -1,29 +1,24 @@
 package runs
 
 import (
+	"errors"
 	"fmt"
-	"path/filepath"
+	"io/fs"
 	"slices"
 
 	"picolab/hostctl/catalogue"
-	"picolab/hostctl/internal/flock"
 	"picolab/hostctl/report"
 )
 
 // Reopen takes up the folder of a run that did not come to its end, with what it has.
 func Reopen(dir string) (*Folder, *report.Outcome, error) {
-	abs, err := filepath.Abs(dir)
+	f, err := hold(dir)
+	if errors.Is(err, fs.ErrNotExist) { // there was no run
+		err = fmt.Errorf("%w: %w", ErrFolder, err)
+	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("reopen run folder: %w", err)
+		return nil, nil, err
 	}
-	if err := checkOurs(abs); err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", ErrFolder, err)
-	}
-	lock, err := flock.Try(filepath.Join(abs, lockFile))
-	if err != nil {
-		return nil, nil, fmt.Errorf("reopen run folder %s: %w: %w", dir, ErrFolder, err)
-	}
-	f := &Folder{dir: abs, lock: lock}
 	out, err := f.reopen()
 	if err != nil {
 		f.Close()
