@@ -180,6 +180,19 @@ func (c *Client) DelNeigh(ctx context.Context, link string, ip netip.Addr) error
 	return err
 }
 
+// Join has a link receive frames to one more address, a group's or another station's, as `bridge fdb add MAC dev LINK self`
+// does. One that it receives already is not an error.
+func (c *Client) Join(ctx context.Context, link, mac string) error {
+	_, err := unary(ctx, c.agent.AddNeigh, &wire.NeighRequest{Link: link, Mac: mac})
+	return err
+}
+
+// Leave is the reverse of Join.
+func (c *Client) Leave(ctx context.Context, link, mac string) error {
+	_, err := unary(ctx, c.agent.DelNeigh, &wire.NeighRequest{Link: link, Mac: mac})
+	return err
+}
+
 // Sysctl writes a kernel parameter (net.ipv4.ip_forward).
 func (c *Client) Sysctl(ctx context.Context, key, value string) error {
 	_, err := unary(ctx, c.agent.Sysctl, &wire.SysctlRequest{Key: key, Value: &value})

@@ -1,6 +1,7 @@
 package verbs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -109,14 +110,14 @@ func route(req *wire.RouteRequest) (*netlink.Route, error) {
 // AddNeigh implements wire.AgentService.
 func (v *Verbs) AddNeigh(_ context.Context, req *wire.NeighRequest) (*wire.Empty, error) {
 	n, err := neigh(req)
+	if err == nil && n.HardwareAddr == nil {
+		err = wire.Errorf(wire.Code_INVALID, "add neighbour %s: no link-layer address", req.Address)
+	}
 	if err != nil {
 		return nil, err
 	}
-	if n.HardwareAddr, err = net.ParseMAC(req.Mac); err != nil {
-		return nil, wire.Errorf(wire.Code_INVALID, "%w", err)
-	}
 	if err := netlink.NeighSet(n); err != nil {
-		return nil, fmt.Errorf("add neighbour %s: %w", req.Address, err)
+		return nil, fmt.Errorf("add neighbour %s: %w", cmp.Or(req.Address, req.Mac), err)
 	}
 	return &wire.Empty{}, nil
 }
@@ -128,19 +129,32 @@ func (v *Verbs) DelNeigh(_ context.Context, req *wire.NeighRequest) (*wire.Empty
 		return nil, err
 	}
 	if err := netlink.NeighDel(n); err != nil {
-		return nil, fmt.Errorf("delete neighbour %s: %w", req.Address, err)
+		return nil, fmt.Errorf("delete neighbour %s: %w", cmp.Or(req.Address, req.Mac), err)
 	}
 	return &wire.Empty{}, nil
 }
 
+// neigh is the entry of a request: of the neighbour table, or without an IP address of what the device itself receives, as
+// `bridge fdb add MAC dev LINK self` has it (ndo_dflt_fdb_add in net/core/rtnetlink.c).
 func neigh(req *wire.NeighRequest) (*netlink.Neigh, error) {
-	ip, err := netip.ParseAddr(req.Address)
-	if err != nil {
-		return nil, wire.Errorf(wire.Code_INVALID, "%w", err)
-	}
 	l, err := byName(req.Link)
 	if err != nil {
 		return nil, err
 	}
-	return &netlink.Neigh{LinkIndex: l.Attrs().Index, State: netlink.NUD_PERMANENT, IP: ip.AsSlice()}, nil
+	n := &netlink.Neigh{LinkIndex: l.Attrs().Index, State: netlink.NUD_PERMANENT}
+	if req.Mac != "" {
+		if n.HardwareAddr, err = net.ParseMAC(req.Mac); err != nil {
+			return nil, wire.Errorf(wire.Code_INVALID, "%w", err)
+		}
+	}
+	if req.Address == "" {
+		n.Family, n.Flags = unix.AF_BRIDGE, netlink.NTF_SELF
+		return n, nil
+	}
+	ip, err := netip.ParseAddr(req.Address)
+	if err != nil {
+		return nil, wire.Errorf(wire.Code_INVALID, "%w", err)
+	}
+	n.IP = ip.AsSlice()
+	return n, nil
 }

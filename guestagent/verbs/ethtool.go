@@ -59,22 +59,6 @@ func features(e *ethtool.Ethtool, link string) (*wire.FeatureList, error) {
 	return list, nil
 }
 
-// shortNames are ethtool(8)'s names for -K and the kernel's (net/ethtool/common.c) they stand for; those a device does
-// not have are left out.
-var shortNames = map[string][]string{
-	"rx":     {"rx-checksum"},
-	"tx":     {"tx-checksum-ip-generic", "tx-checksum-ipv4", "tx-checksum-ipv6", "tx-checksum-sctp", "tx-checksum-fcoe-crc"},
-	"sg":     {"tx-scatter-gather", "tx-scatter-gather-fraglist"},
-	"tso":    {"tx-tcp-segmentation", "tx-tcp-ecn-segmentation", "tx-tcp-mangleid-segmentation", "tx-tcp6-segmentation"},
-	"gso":    {"tx-generic-segmentation"},
-	"gro":    {"rx-gro"},
-	"lro":    {"rx-lro"},
-	"rxvlan": {"rx-vlan-hw-parse"},
-	"txvlan": {"tx-vlan-hw-insert"},
-	"ntuple": {"rx-ntuple-filter"},
-	"rxhash": {"rx-hashing"},
-}
-
 // SetFeatures implements wire.AgentService. Names unknown to the kernel are an error before anything is changed.
 func (v *Verbs) SetFeatures(_ context.Context, req *wire.SetFeaturesRequest) (*wire.FeatureList, error) {
 	return withEthtool(func(e *ethtool.Ethtool) (*wire.FeatureList, error) {
@@ -93,11 +77,12 @@ func (v *Verbs) SetFeatures(_ context.Context, req *wire.SetFeaturesRequest) (*w
 	})
 }
 
-// expandFeatures turns short names into those of the kernel that can be changed.
+// expandFeatures turns short names into those of the kernel that can be changed; those a device does not have are left out.
 func expandFeatures(changes []*wire.FeatureChange, states map[string]ethtool.FeatureState) (map[string]bool, error) {
 	want := make(map[string]bool)
 	for _, c := range changes {
-		names, short := shortNames[c.Name]
+		names := wire.Offload(c.Name)
+		short := names != nil
 		if !short {
 			names = []string{c.Name}
 		}

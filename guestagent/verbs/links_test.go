@@ -2,6 +2,7 @@ package verbs_test
 
 import (
 	"errors"
+	"net"
 	"net/netip"
 	"os"
 	"slices"
@@ -11,6 +12,9 @@ import (
 
 	"picolab/guestagent/client"
 	"picolab/guestagent/wire"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 func TestLinks(t *testing.T) {
@@ -102,6 +106,37 @@ func TestRoutesAndNeighbours(t *testing.T) {
 	must(t, p.a.AddRoute(ctx, client.Route{Gateway: p.bIP}))
 	must(t, p.a.DelRoute(ctx, client.Route{Gateway: p.bIP}))
 	must(t, p.b.DelAddr(ctx, "vb", far))
+}
+
+// TestJoin looks at what a link receives as the kernel tells it.
+func TestJoin(t *testing.T) {
+	p := newPair(t)
+	ctx := t.Context()
+	receives := func(mac string) bool {
+		ifi, err := net.InterfaceByName("va")
+		must(t, err)
+		entries, err := netlink.NeighList(ifi.Index, unix.AF_BRIDGE)
+		must(t, err)
+		return slices.ContainsFunc(entries, func(n netlink.Neigh) bool { return n.HardwareAddr.String() == mac })
+	}
+	for _, mac := range []string{"01:00:5e:c0:01:64", "02:00:5e:c0:01:64"} { // a group's and a station's
+		must(t, p.a.Join(ctx, "va", mac))
+		must(t, p.a.Join(ctx, "va", mac)) // again: no error
+		if !receives(mac) {
+			t.Errorf("%s: not received after join", mac)
+		}
+		for receives(mac) {
+			must(t, p.a.Leave(ctx, "va", mac))
+		}
+		if err := p.a.Leave(ctx, "va", mac); wire.CodeOf(err) != wire.Code_NOT_FOUND {
+			t.Errorf("%s: left twice: %v (%v)", mac, err, wire.CodeOf(err))
+		}
+	}
+	for _, mac := range []string{"", "zz"} {
+		if err := p.a.Join(ctx, "va", mac); wire.CodeOf(err) != wire.Code_INVALID {
+			t.Errorf("join %q: %v (%v)", mac, err, wire.CodeOf(err))
+		}
+	}
 }
 
 func TestVLAN(t *testing.T) {

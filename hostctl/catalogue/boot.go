@@ -3,6 +3,8 @@ package catalogue
 import (
 	"cmp"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -174,6 +176,27 @@ func (a agent) Record(ctx context.Context, o client.CaptureOptions) (func(contex
 		return nil, err
 	}
 	return c.Stop, nil
+}
+
+func (a agent) Generate(ctx context.Context, generator string, args ...string) (json.RawMessage, error) {
+	l, err := a.Load(ctx, client.LoadOptions{Generator: generator, Args: args})
+	if err != nil {
+		return nil, err
+	}
+	return l.Wait()
+}
+
+func (a agent) Serve(ctx context.Context, generator string, args ...string) (netip.AddrPort, func() error, error) {
+	l, err := a.Client.Serve(ctx, client.LoadOptions{Generator: generator, Args: args})
+	if err != nil {
+		return netip.AddrPort{}, nil, err
+	}
+	stop := func() error { _, err := l.Stop(); return err }
+	at, err := netip.ParseAddrPort(l.Ready)
+	if err != nil {
+		return at, nil, errors.Join(fmt.Errorf("address of %s: %w", generator, err), stop())
+	}
+	return at, stop, nil
 }
 
 // Dmesg gives the lines of the kernel this runs on, by syslog(2), which takes

@@ -2,6 +2,7 @@ package catalogue
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"net/netip"
 	"time"
@@ -32,7 +33,12 @@ type Agent interface {
 	AddNeigh(ctx context.Context, link string, ip netip.Addr, mac string) error
 	DelNeigh(ctx context.Context, link string, ip netip.Addr) error
 	Sysctl(ctx context.Context, key, value string) error
+	Join(ctx context.Context, link, mac string) error
+	Leave(ctx context.Context, link, mac string) error
 
+	Features(ctx context.Context, link string) (map[string]*wire.Feature, error)
+	SetFeatures(ctx context.Context, link string, on map[string]bool) (map[string]*wire.Feature, error)
+	LinkStats(ctx context.Context, link string) (map[string]uint64, error)
 	Driver(ctx context.Context, link string) (client.DriverInfo, error)
 	Modprobe(ctx context.Context, name string, params ...string) error
 
@@ -42,6 +48,10 @@ type Agent interface {
 	Receive(ctx context.Context, o client.SinkOptions) (addr netip.AddrPort, wait func(context.Context) (client.Transfer, error), err error)
 	// Record starts a capture; stop ends it.
 	Record(ctx context.Context, o client.CaptureOptions) (stop func(context.Context) (client.CaptureStats, error), err error)
+	// Generate runs a traffic generator to its end and returns its result.
+	Generate(ctx context.Context, generator string, args ...string) (json.RawMessage, error)
+	// Serve starts a generator that others connect to; it ends with ctx, or when stop is called.
+	Serve(ctx context.Context, generator string, args ...string) (at netip.AddrPort, stop func() error, err error)
 }
 
 // Monitor is QEMU's QMP door, as cases use it.

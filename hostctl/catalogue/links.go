@@ -145,6 +145,13 @@ func (n *Node) AddRoute(r client.Route) {
 	n.tell("add route to "+r.Destination.String(), lab.WaitLink, func(ctx context.Context) error { return n.agent.AddRoute(ctx, r) })
 }
 
+// Join has a link receive frames to one more address, a group's or a station's.
+func (n *Node) Join(link, mac string) {
+	n.did("bridge fdb add %s dev %s self", mac, link)
+	n.undo("leave "+mac, lab.WaitLink, func(ctx context.Context) error { return n.agent.Leave(ctx, link, mac) })
+	n.tell("join "+mac, lab.WaitLink, func(ctx context.Context) error { return n.agent.Join(ctx, link, mac) })
+}
+
 // AddNeigh adds a static neighbour, as arp -s does.
 func (n *Node) AddNeigh(link string, ip netip.Addr, mac string) {
 	n.did("ip neigh add %s lladdr %s dev %s nud permanent", ip, mac, link)

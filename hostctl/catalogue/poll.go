@@ -13,8 +13,11 @@ const pollEvery = 20 * time.Millisecond
 // Poll looks again and again until look says that it is done, or the table's
 // time for w is over, and returns whether it was done.  It is the only way a
 // case waits.
-func (t *T) Poll(w lab.Wait, look func() bool) bool {
-	deadline := time.NewTimer(t.Timeout(w))
+func (t *T) Poll(w lab.Wait, look func() bool) bool { return t.PollFor(t.Timeout(w), look) }
+
+// PollFor is [T.Poll] for at most a time of the case's parameters.
+func (t *T) PollFor(d time.Duration, look func() bool) bool {
+	deadline := time.NewTimer(d)
 	defer deadline.Stop()
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()

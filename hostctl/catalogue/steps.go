@@ -56,6 +56,9 @@ func (t *T) MeasuredPing(s client.PingStats, at ...any) {
 	}
 }
 
+// seconds is a time span as sleep(1) takes it.
+func seconds(d time.Duration) string { return fmt.Sprintf("%g", d.Seconds()) }
+
 func micros(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e3 }
 
 // pingCommand is ping(8) for options.

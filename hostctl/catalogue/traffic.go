@@ -85,15 +85,24 @@ func rtt(s client.PingStats) string {
 // Transfer sends a pseudo-random stream of bytes over TCP from one endpoint to
 // another, where addr is, and checks that what arrived is what was sent.
 func (t *T) Transfer(name string, from, to *Node, addr netip.Addr, bytes int64) {
-	to.did("transfer receive tcp")
-	from.did("transfer send tcp %s # %d bytes", addr, bytes)
+	t.TransferTo(name, from, to, netip.AddrPortFrom(addr, 0), bytes)
+}
+
+// TransferTo is [T.Transfer] to a port; 0 is the kernel's choice.
+func (t *T) TransferTo(name string, from, to *Node, at netip.AddrPort, bytes int64) {
+	port := "PORT"
+	if at.Port() != 0 {
+		port = fmt.Sprint(at.Port())
+	}
+	to.did("transfer receive %s", port)
+	from.did("transfer send -b %d -S %d %s:%s", bytes, streamSeed(name), at.Addr(), port)
 	spend := time.Duration(1+bytes/transferUnit) * t.Timeout(lab.WaitTransfer)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*spend)
 	defer cancel()
 	idle := t.Timeout(lab.WaitTransfer)
-	sink := to.receive(ctx, client.SinkOptions{Network: "tcp", Idle: idle, Timeout: idle})
-	sent := ask(from, "send to "+addr.String(), lab.WaitAgent, spend, func(ctx context.Context) (client.Transfer, error) {
-		return from.agent.Source(ctx, client.SourceOptions{Network: "tcp", Target: netip.AddrPortFrom(addr, sink.port),
+	sink := to.receive(ctx, client.SinkOptions{Network: "tcp", Port: int(at.Port()), Idle: idle, Timeout: idle})
+	sent := ask(from, "send to "+at.Addr().String(), lab.WaitAgent, spend, func(ctx context.Context) (client.Transfer, error) {
+		return from.agent.Source(ctx, client.SourceOptions{Network: "tcp", Target: netip.AddrPortFrom(at.Addr(), sink.port),
 			Bytes: bytes, Seed: streamSeed(name), Timeout: idle})
 	})
 	got := ask(to, "receive", lab.WaitAgent, spend, sink.wait)
@@ -155,12 +164,27 @@ func (t *T) Together(fns ...func()) {
 // client.
 func (n *Node) Record(link, filter, file string) (stop func() client.CaptureStats) {
 	n.did("capture -i %s -w %s %s", link, file, filter)
+	return n.record(client.CaptureOptions{Link: link, Filter: filter}, file)
+}
+
+// frameHead is how many bytes of a frame have all headers of a TCP segment.
+const frameHead = 128
+
+// RecordHeads is [Node.Record] of the first bytes of each frame, for fast traffic.
+// It does not make the link promiscuous; neither does Record.
+func (n *Node) RecordHeads(link, filter, file string) (stop func() client.CaptureStats) {
+	n.did("capture -s %d -i %s -w %s %s", frameHead, link, file, filter)
+	return n.record(client.CaptureOptions{Link: link, Filter: filter, Snaplen: frameHead}, file)
+}
+
+func (n *Node) record(o client.CaptureOptions, file string) (stop func() client.CaptureStats) {
 	f := n.t.create(file)
-	end := ask(n, "capture on "+link, lab.WaitAgent, 0, func(context.Context) (func(context.Context) (client.CaptureStats, error), error) {
-		return n.agent.Record(n.t.Context(), client.CaptureOptions{Link: link, Filter: filter, Writer: f})
+	o.Writer = f
+	end := ask(n, "capture on "+o.Link, lab.WaitAgent, 0, func(context.Context) (func(context.Context) (client.CaptureStats, error), error) {
+		return n.agent.Record(n.t.Context(), o)
 	})
 	return func() client.CaptureStats {
 		defer f.Close()
-		return ask(n, "end capture on "+link, lab.WaitAgent, 0, end)
+		return ask(n, "end capture on "+o.Link, lab.WaitAgent, 0, end)
 	}
 }

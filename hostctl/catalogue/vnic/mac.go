@@ -49,14 +49,8 @@ func checkFilter(t *catalogue.T, guest *catalogue.Node, mac string) {
 	if t.Axis("nic") != "virtio" {
 		return
 	}
-	var filters []struct {
-		MainMAC string `json:"main-mac"`
-	}
-	guest.QMP("query-rx-filter", catalogue.Args{"name": guest.Card(0).Device}, &filters)
-	if len(filters) != 1 {
-		t.Fatalf("query-rx-filter: %d answers for one card", len(filters))
-	}
-	catalogue.Equal(t, "query-rx-filter main-mac", mac, filters[0].MainMAC, catalogue.JSON(filters))
+	filter := guest.RxFilter(0)
+	catalogue.Equal(t, "query-rx-filter main-mac", mac, filter.MainMAC, catalogue.JSON(filter))
 }
 
 // checkWire pings the guest and looks at who the frames on the bridge come from.

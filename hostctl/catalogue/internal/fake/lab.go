@@ -19,24 +19,31 @@ import (
 
 // Faults make a lab misbehave.  The zero value is a lab where all is well.
 type Faults struct {
-	Loss       func(size int) bool // true loses every echo request of that size
-	Crowded    bool                // of large requests closer together than 10 ms only two are answered
-	Cut        bool                // of large requests only two are answered, at any distance
-	Oversized  bool                // requests over the limit are answered
-	Driver     string              // what the guests say their driver is
-	Flip       []int               // feature bits that are the other way round
-	LeakVLANs  bool                // frames reach the other VLAN
-	Deaf       bool                // set_link does not reach the guests
-	Talkative  bool                // set_link reaches guests that have no status feature
-	Corrupt    bool                // transfers arrive changed
-	ShortMTU   bool                // the guests take an MTU and do not use it
-	KeepMAC    bool                // a changed address is not used on the wire
-	KeepFilter bool                // a changed address does not reach the device's filter
-	NoVhost    bool                // QEMU does not open /dev/vhost-net though a card is to have it
-	NoHotplug  bool                // cards that are plugged in do not appear
-	NoEject    bool                // cards that are plugged out stay
-	Oops       string              // what the guests' kernel says after a flood
-	Forget     bool                // what is undone stays done: a lab that an instance leaves changed
+	Loss         func(size int) bool // true loses every echo request of that size
+	Crowded      bool                // of large requests closer together than 10 ms only two are answered
+	Cut          bool                // of large requests only two are answered, at any distance
+	Oversized    bool                // requests over the limit are answered
+	Driver       string              // what the guests say their driver is
+	Flip         []int               // feature bits that are the other way round
+	LeakVLANs    bool                // frames reach the other VLAN
+	Deaf         bool                // set_link does not reach the guests
+	Talkative    bool                // set_link reaches guests that have no status feature
+	Corrupt      bool                // transfers arrive changed
+	ShortMTU     bool                // the guests take an MTU and do not use it
+	KeepMAC      bool                // a changed address is not used on the wire
+	KeepFilter   bool                // a changed address does not reach the device's filter
+	NoVhost      bool                // QEMU does not open /dev/vhost-net though a card is to have it
+	NoHotplug    bool                // cards that are plugged in do not appear
+	NoEject      bool                // cards that are plugged out stay
+	Oops         string              // what the guests' kernel says after a flood
+	KeepPromisc  bool                // promiscuous mode does not go off again
+	NoFeature    string              // a feature that the guests' links lack
+	KeepFeatures bool                // ethtool -K has no effect
+	Segments     int64               // bytes of the largest frame that is handed over, whatever the features
+	LoseTo       string              // an address that frames do not reach
+	NoServer     bool                // nobody answers netperf
+	Stall        bool                // netperf moves nothing
+	Forget       bool                // what is undone stays done: a lab that an instance leaves changed
 }
 
 // Lab is a fake of catalogue.Booted.

@@ -90,7 +90,7 @@ func (q qmp) filter(out any) error {
 	if q.n.lab.Faults.KeepFilter {
 		mac = q.n.cards[0].MAC
 	}
-	data, err := json.Marshal([]map[string]string{{"name": "nic0", "main-mac": mac}})
+	data, err := json.Marshal([]catalogue.RxFilter{{Name: "nic0", MainMAC: mac, Promiscuous: q.n.links[0].Promisc, Multicast: q.n.joined}})
 	if err != nil {
 		return err
 	}

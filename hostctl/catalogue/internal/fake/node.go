@@ -27,6 +27,9 @@ type node struct {
 	dmesg    []string
 	findings []catalogue.Finding
 	events   []map[string]any
+	joined   []string // addresses beside the cards' own
+	offloads map[string]map[string]*wire.Feature
+	sent     map[string]uint64 // counters, of all links
 	lost     bool
 }
 
@@ -59,7 +62,7 @@ func (n *node) set(m *map[string]bool, key string, v bool) {
 // features is the sysfs string of a virtio device with these options.
 func (f Faults) features(options []string) string {
 	bits := []byte(strings.Repeat("0", 64))
-	for bit, option := range map[int]string{16: "status=off", 28: "indirect_desc=off", 29: "event_idx=off"} {
+	for bit, option := range map[int]string{0: "csum=off", 1: "guest_csum=off", 11: "host_tso4=off", 16: "status=off", 28: "indirect_desc=off", 29: "event_idx=off"} {
 		if !slices.Contains(options, option) {
 			bits[bit] = '1'
 		}
@@ -140,7 +143,7 @@ func (n *node) Links(context.Context) ([]*wire.Link, error) {
 	var all []*wire.Link
 	for _, l := range n.links {
 		c := &wire.Link{Name: l.Name, Index: l.Index, Mac: l.Mac, Mtu: l.Mtu, MaxMtu: l.MaxMtu, Up: l.Up,
-			Operstate: l.Operstate, Carrier: l.Carrier, Driver: l.Driver, Kind: l.Kind, Parent: l.Parent,
+			Operstate: l.Operstate, Carrier: l.Carrier, Driver: l.Driver, Promisc: l.Promisc, Kind: l.Kind, Parent: l.Parent,
 			Master: l.Master, Addresses: slices.Clone(l.Addresses), VlanId: l.VlanId}
 		all = append(all, c)
 	}
@@ -169,6 +172,9 @@ func (n *node) SetLink(_ context.Context, name string, ch client.LinkChange) err
 		if !n.lab.Faults.KeepMAC {
 			n.wireMAC[name] = *ch.MAC
 		}
+	}
+	if ch.Promisc != nil {
+		l.Promisc = *ch.Promisc || l.Promisc && n.lab.Faults.KeepPromisc
 	}
 	n.state(l)
 	return nil

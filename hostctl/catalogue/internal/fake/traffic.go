@@ -94,7 +94,12 @@ func (l *Lab) oops() {
 }
 
 // capture is a running capture.
-type capture struct{ w io.Writer }
+type capture struct {
+	n      *node
+	w      io.Writer
+	filter string
+	stats  client.CaptureStats
+}
 
 // capture writes the headers of a reply to all captures.
 func (l *Lab) capture(from string) {
@@ -109,13 +114,13 @@ func (l *Lab) capture(from string) {
 func (n *node) Record(_ context.Context, o client.CaptureOptions) (func(context.Context) (client.CaptureStats, error), error) {
 	n.lab.mu.Lock()
 	defer n.lab.mu.Unlock()
-	c := &capture{w: o.Writer}
+	c := &capture{n: n, w: o.Writer, filter: o.Filter}
 	n.lab.captures = append(n.lab.captures, c)
 	return func(context.Context) (client.CaptureStats, error) {
 		n.lab.mu.Lock()
 		defer n.lab.mu.Unlock()
 		n.lab.captures = slices.DeleteFunc(n.lab.captures, func(x *capture) bool { return x == c })
-		return client.CaptureStats{}, nil
+		return c.stats, nil
 	}, nil
 }
 
@@ -154,8 +159,27 @@ func (n *node) Source(_ context.Context, o client.SourceOptions) (client.Transfe
 	if n.lab.Faults.Corrupt {
 		t.got.SHA256 = fmt.Sprintf("%064x", o.Seed+1)
 	}
+	n.count(o.Bytes)
 	close(t.done)
 	return sent, nil
+}
+
+// count has the counters and the captures see what a stream sent.
+func (n *node) count(bytes int64) {
+	if len(n.links) == 0 {
+		return
+	}
+	largest := n.segment(n.links[0])
+	if n.sent == nil {
+		n.sent = map[string]uint64{}
+	}
+	n.sent["tx_bytes"] += uint64(bytes)
+	n.sent["tx_packets"] += uint64(1 + bytes/largest)
+	for _, c := range n.lab.captures {
+		if c.n == n {
+			c.stats = client.CaptureStats{Packets: 1 + bytes/largest, Bytes: bytes, Largest: largest}
+		}
+	}
 }
 
 var _ catalogue.Agent = (*node)(nil)
