@@ -52,8 +52,7 @@ var layers = []struct {
 	{"hostctl/vhostuser/...", "hostctl/vhostuser hostctl/vhostuser/..."},
 	// lab hands out monitors and console findings in the types of qemu and oops.
 	{"hostctl/catalogue", agent + "guestagent/load/pcapng hostctl/catalogue/... hostctl/lab hostctl/report hostctl/internal/qemu hostctl/internal/oops"},
-	{"hostctl/catalogue/internal/fake", agent + "guestagent/load/pcapng hostctl/catalogue hostctl/lab hostctl/report"},
-	{"hostctl/catalogue/...", agent + "hostctl/catalogue hostctl/catalogue/... hostctl/lab hostctl/report"},
+	{"hostctl/catalogue/...", agent + "guestagent/load/pcapng hostctl/catalogue hostctl/catalogue/... hostctl/lab hostctl/report"},
 	{"hostctl/lab", agent + "guestagent/transport guestagent/load/pcapng hostctl/internal/... hostctl/vale hostctl/vale/... hostctl/vhostuser hostctl/vhostuser/... images/manifest"},
 	{"hostctl/internal/cli", upper},
 	{"hostctl/internal/switchboard", "hostctl/internal/netdev hostctl/vale hostctl/vale/... hostctl/vhostuser hostctl/vhostuser/..."},

@@ -96,7 +96,9 @@ func (b booted) Record(ctx context.Context, link string, w io.Writer, o lab.Reco
 	return b.l.Record(ctx, link, w, o)
 }
 
-func (b booted) NewTap(link string) (string, error) { return b.l.NewTap(link, 1) }
+func (b booted) NewEnd(link, model string) (lab.End, func(context.Context) error, error) {
+	return b.l.NewEnd(link, model)
+}
 
 func (b booted) Machines() []Machine {
 	var all []Machine

@@ -68,7 +68,8 @@ type Booted interface {
 	Segment(link string) Segment
 	// Record captures what passes a link; stop ends it.
 	Record(ctx context.Context, link string, w io.Writer, o lab.RecordOptions) (stop func(context.Context) (client.CaptureStats, error), err error)
-	NewTap(link string) (name string, err error) // a tap on a link, for a card plugged in at run time
+	// NewEnd makes the host's end of a card of QEMU's model that is plugged in at run time; remove is called once.
+	NewEnd(link, model string) (end lab.End, remove func(context.Context) error, err error)
 	Timeout(w lab.Wait) time.Duration
 	Down(ctx context.Context) error
 }

@@ -70,7 +70,7 @@ type Guest struct {
 type NIC struct {
 	Model   string   `json:"model"`
 	Link    string   `json:"link"`
-	Backend string   `json:"backend,omitempty"` // tap, or vale for our own switch; tap when empty
+	Backend string   `json:"backend,omitempty"` // tap, vale for our own switch, or user; tap when empty
 	Vhost   string   `json:"vhost,omitempty"`   // on or off; off when empty
 	Options []string `json:"options,omitempty"` // of QEMU's -device, option=value
 }
@@ -81,11 +81,11 @@ type Link struct {
 	Name string `json:"name"`
 }
 
-// Matrix is the space of a case's instances.
+// Matrix is the space of a case's instances.  The full profile runs all of them,
+// the quick one a part that has any two values of axes together at least once.
 type Matrix struct {
 	Axes       []Axis      `json:"axes"` // in the order they vary, the last fastest
 	Exclusions []Exclusion `json:"exclusions,omitempty"`
-	Standins   []Standin   `json:"standins,omitempty"`
 }
 
 // Axis is one dimension of a matrix.
@@ -93,6 +93,7 @@ type Axis struct {
 	Name   string              `json:"name"`
 	Values []string            `json:"values"`
 	Quick  []string            `json:"quick,omitempty"` // the values of the quick profile; all when empty
+	Late   []string            `json:"late,omitempty"`  // values that most hosts lack what they need for; see cover
 	Needs  map[string][]string `json:"needs,omitempty"` // what a value needs beyond the case's needs
 }
 

@@ -57,12 +57,14 @@ func (n *Node) LinkNamed(name string) *wire.Link {
 }
 
 // AwaitUp waits until a link carries traffic again, after a change that made its
-// driver start anew, and returns it as it is then, up or not.
+// driver start anew, and returns it as it is then, up or not.  A carrier that is
+// lost shows at once, in operstate up to a second later; one that is back lets
+// packets out when operstate says so (Linux, net/core/link_watch.c).
 func (n *Node) AwaitUp(link string) *wire.Link {
 	var l *wire.Link
 	n.t.Poll(lab.WaitLink, func() bool {
 		l = n.LinkNamed(link)
-		return l.Operstate == "up"
+		return l.Carrier && l.Operstate == "up"
 	})
 	return l
 }
@@ -74,12 +76,26 @@ func (n *Node) Operstate(link string) string {
 
 // SetLink changes a link.
 func (n *Node) SetLink(name string, ch client.LinkChange) {
+	if err := n.TrySetLink(name, ch); err != nil {
+		n.blame("set link "+name, err)
+	}
+}
+
+// TrySetLink is [Node.SetLink] that returns a guest's kernel's refusal.
+func (n *Node) TrySetLink(name string, ch client.LinkChange) (refusal error) {
 	before := n.LinkNamed(name)
 	n.did("%s", linkCommand(name, ch))
 	n.undo("restore link "+name, lab.WaitLink, func(ctx context.Context) error {
 		return n.agent.SetLink(ctx, name, inverse(ch, before))
 	})
-	n.tell("set link "+name, lab.WaitLink, func(ctx context.Context) error { return n.agent.SetLink(ctx, name, ch) })
+	n.tell("set link "+name, lab.WaitLink, func(ctx context.Context) error {
+		err := n.agent.SetLink(ctx, name, ch)
+		if n.machine != nil && guestsFault(err) {
+			refusal, err = err, nil
+		}
+		return err
+	})
+	return refusal
 }
 
 // inverse returns the change that puts back what ch changes.

@@ -48,15 +48,19 @@ func (n *Node) monitor() Monitor {
 	return m
 }
 
-// NewTap makes a tap on a link of the lab and removes it when the instance ends.
-func (t *T) NewTap(link string) string {
-	name, err := t.lab.NewTap(link)
+// NewEnd makes the host's end of a card that is plugged into a link at run time,
+// and removes it when the instance ends.
+func (t *T) NewEnd(link, model string) lab.End {
+	end, remove, err := t.lab.NewEnd(link, Device(model))
 	if err != nil {
 		t.Errorf("host: %v", err)
 	}
-	host := t.Host()
-	host.undo("remove "+name, lab.WaitHost, func(ctx context.Context) error { return host.agent.DelLink(ctx, name) })
-	return name
+	t.Cleanup(func() {
+		if err := remove(t.Context()); err != nil {
+			t.Errorf("host: remove the end of a card on %s: %v", link, err)
+		}
+	})
+	return end
 }
 
 // Slot returns QEMU's bus for the i-th card plugged in at run time.

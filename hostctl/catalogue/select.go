@@ -47,7 +47,7 @@ func (s *Set) Select(selectors []string, set map[string][]string, p Profile) (Se
 	var out Selection
 	for _, c := range s.cases {
 		for _, want := range picks[c] {
-			out.add(c.expand(p, narrow(want, set)))
+			out.add(c.choose(p, narrow(want, set)))
 		}
 	}
 	return out, nil
@@ -138,21 +138,18 @@ func narrow(want, set map[string][]string) map[string][]string {
 	return out
 }
 
-// add sorts instances into those that are some and those that are excluded,
-// leaving out the ones that are there.
-func (out *Selection) add(all []Instance) {
-	for _, in := range all {
-		id := in.ID()
-		if reason := in.excluded(); reason != "" {
-			ex := report.Excluded{Instance: id, Reason: reason}
-			if !slices.Contains(out.Excluded, ex) {
-				out.Excluded = append(out.Excluded, ex)
-			}
-			continue
-		}
-		same := func(x Instance) bool { return x.ID() == id }
+// add takes instances that are not there yet, and combinations that are none.
+func (out *Selection) add(chosen, excluded []Instance) {
+	for _, in := range chosen {
+		same := func(x Instance) bool { return x.ID() == in.ID() }
 		if !slices.ContainsFunc(out.Instances, same) {
 			out.Instances = append(out.Instances, in)
+		}
+	}
+	for _, in := range excluded {
+		ex := report.Excluded{Instance: in.ID(), Reason: in.excluded()}
+		if !slices.Contains(out.Excluded, ex) {
+			out.Excluded = append(out.Excluded, ex)
 		}
 	}
 }

@@ -93,7 +93,7 @@ func TestExclusionsAreExplained(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(sel.Excluded) != 4 || sel.Excluded[0].Instance != "net.ping[nic=e1000,vhost=on]" || sel.Excluded[0].Reason == "" {
+	if len(sel.Excluded) != 10 || sel.Excluded[0].Instance != "net.ping[nic=e1000,vhost=on]" || sel.Excluded[0].Reason == "" {
 		t.Errorf("excluded %v", sel.Excluded)
 	}
 }

@@ -12,7 +12,9 @@ func (top Topology) Resolve(binds []Bind) (Topology, error) {
 	r := resolver{binds: binds}
 	out := Topology{Links: slices.Clone(top.Links)}
 	for _, g := range top.Guests {
-		g.Machine = r.value(g.Machine)
+		if g.Machine = r.value(g.Machine); g.Machine == "q35" { // which is the default: the lab is the same
+			g.Machine = ""
+		}
 		g.NICs = slices.Clone(g.NICs)
 		for i := range g.NICs {
 			g.NICs[i] = r.nic(g.NICs[i])
@@ -30,8 +32,15 @@ type resolver struct {
 
 func (r *resolver) nic(n NIC) NIC {
 	n.Model, n.Vhost, n.Backend = r.value(n.Model), r.value(n.Vhost), r.value(n.Backend)
-	if n.Backend == Tap { // which is the default: the lab is the same
+	switch n.Backend {
+	case Tap: // which is the default: the lab is the same
 		n.Backend = ""
+	case VhostUser:
+		if n.Model == "virtio" { // whose way to our switch is no other
+			n.Backend = Vale
+		}
+	case User:
+		n.Link = ""
 	}
 	n.Options = slices.Clone(n.Options)
 	for i, o := range n.Options {
@@ -84,8 +93,8 @@ func (g Guest) String() string {
 		if n.Vhost == "on" {
 			cards[i] += "+vhost"
 		}
-		if n.Backend == Vale {
-			cards[i] += "+vale"
+		if n.Backend != "" {
+			cards[i] += "+" + n.Backend
 		}
 	}
 	if g.Machine != "" {
@@ -102,16 +111,24 @@ func (top Topology) Validate() error {
 	}
 	for _, g := range top.Guests {
 		for i, n := range g.NICs {
-			if !links[n.Link] {
-				return fmt.Errorf("guest %s: NIC %d: no link %q", g.Name, i, n.Link)
-			}
-			if n.Vhost != "" && n.Vhost != "on" && n.Vhost != "off" {
-				return fmt.Errorf("guest %s: NIC %d: vhost %q is neither on nor off", g.Name, i, n.Vhost)
-			}
-			if n.Backend != "" && n.Backend != Tap && n.Backend != Vale {
-				return fmt.Errorf("guest %s: NIC %d: backend %q is neither tap nor vale", g.Name, i, n.Backend)
+			if err := n.validate(links); err != nil {
+				return fmt.Errorf("guest %s: NIC %d: %w", g.Name, i, err)
 			}
 		}
+	}
+	return nil
+}
+
+func (n NIC) validate(links map[string]bool) error {
+	switch {
+	case n.Backend != User && !links[n.Link]:
+		return fmt.Errorf("no link %q", n.Link)
+	case n.Vhost != "" && n.Vhost != "on" && n.Vhost != "off":
+		return fmt.Errorf("vhost %q is neither on nor off", n.Vhost)
+	case n.Backend == VhostUser:
+		return fmt.Errorf("%s has no rings for vhost-user", n.Model)
+	case n.Backend != "" && n.Backend != Tap && n.Backend != Vale && n.Backend != User:
+		return fmt.Errorf("backend %q is none of tap, vale, vhost-user, user", n.Backend)
 	}
 	return nil
 }

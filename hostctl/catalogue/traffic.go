@@ -90,27 +90,47 @@ func (t *T) Transfer(name string, from, to *Node, addr netip.Addr, bytes int64) 
 
 // TransferTo is [T.Transfer] to a port; 0 is the kernel's choice.
 func (t *T) TransferTo(name string, from, to *Node, at netip.AddrPort, bytes int64) {
-	port := "PORT"
-	if at.Port() != 0 {
-		port = fmt.Sprint(at.Port())
+	t.transfer(name, from, to, client.SourceOptions{Network: "tcp", Target: at, Bytes: bytes})
+}
+
+// TransferUDP is [T.Transfer] over UDP, at rate bytes a second, in datagrams of a
+// size in bytes that carry number, length and checksum (package
+// guestagent/load/transfer): UDP itself tells neither that something is missing
+// nor that it was the end.  Nothing is sent again; what is lost fails the check.
+func (t *T) TransferUDP(name string, from, to *Node, addr netip.Addr, bytes, rate int64, datagram int) {
+	got := t.transfer(name, from, to, client.SourceOptions{Network: "udp", Target: netip.AddrPortFrom(addr, 0), Bytes: bytes, Rate: rate, Datagram: datagram})
+	t.Measured("lost", "datagrams", report.LowerIsBetter, float64(got.Lost), "transfer", name)
+	Equal(t, name+": datagrams lost", 0, got.Lost, fmt.Sprintf("%d arrived, %d twice, %d late, %d damaged",
+		got.Datagrams, got.Duplicates, got.Reordered, got.Corrupt))
+}
+
+func (t *T) transfer(name string, from, to *Node, o client.SourceOptions) client.Transfer {
+	o.Seed = streamSeed(name)
+	flag, port := map[string]string{"udp": " -u"}[o.Network], "PORT"
+	if o.Target.Port() != 0 {
+		port = fmt.Sprint(o.Target.Port())
 	}
-	to.did("transfer receive %s", port)
-	from.did("transfer send -b %d -S %d %s:%s", bytes, streamSeed(name), at.Addr(), port)
-	spend := time.Duration(1+bytes/transferUnit) * t.Timeout(lab.WaitTransfer)
+	to.did("transfer receive%s %s", flag, port)
+	from.did("transfer send%s -b %d -S %d %s:%s", flag, o.Bytes, o.Seed, o.Target.Addr(), port)
+	spend := time.Duration(1+o.Bytes/transferUnit) * t.Timeout(lab.WaitTransfer)
+	if o.Rate > 0 {
+		spend += time.Duration(o.Bytes/o.Rate) * time.Second
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*spend)
 	defer cancel()
 	idle := t.Timeout(lab.WaitTransfer)
-	sink := to.receive(ctx, client.SinkOptions{Network: "tcp", Port: int(at.Port()), Idle: idle, Timeout: idle})
-	sent := ask(from, "send to "+at.Addr().String(), lab.WaitAgent, spend, func(ctx context.Context) (client.Transfer, error) {
-		return from.agent.Source(ctx, client.SourceOptions{Network: "tcp", Target: netip.AddrPortFrom(at.Addr(), sink.port),
-			Bytes: bytes, Seed: streamSeed(name), Timeout: idle})
+	sink := to.receive(ctx, client.SinkOptions{Network: o.Network, Port: int(o.Target.Port()), Idle: idle, Timeout: idle})
+	o.Target, o.Timeout = netip.AddrPortFrom(o.Target.Addr(), sink.port), idle
+	sent := ask(from, "send to "+o.Target.Addr().String(), lab.WaitAgent, spend, func(ctx context.Context) (client.Transfer, error) {
+		return from.agent.Source(ctx, o)
 	})
 	got := ask(to, "receive", lab.WaitAgent, spend, sink.wait)
-	want := fmt.Sprintf("%d bytes, SHA-256 %s", bytes, sent.SHA256)
+	want := fmt.Sprintf("%d bytes, SHA-256 %s", o.Bytes, sent.SHA256)
 	t.Measured("throughput", "MB/s", report.HigherIsBetter, got.BitsPerSecond()/8e6, "transfer", name)
 	t.Check(name, want, fmt.Sprintf("%d bytes, SHA-256 %s", got.Bytes, got.SHA256),
-		got.Complete && got.Bytes == bytes && got.SHA256 == sent.SHA256,
+		got.Complete && got.Bytes == o.Bytes && got.SHA256 == sent.SHA256,
 		fmt.Sprintf("%.1f MB/s, ended by %s", got.BitsPerSecond()/8e6, got.End))
+	return got
 }
 
 // transferUnit is how much lab.WaitTransfer is for.

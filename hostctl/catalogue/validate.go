@@ -43,13 +43,8 @@ func (c *Case) validateMatrix() error {
 			return fmt.Errorf("exclusion %d: %w", i, err)
 		}
 	}
-	for i, s := range c.Matrix.Standins {
-		as := Exclusion{When: append([]Match{{Axis: s.Axis, In: []string{s.For}}}, s.When...), Reason: "stands in"}
-		if err := c.validateExclusion(as); err != nil {
-			return fmt.Errorf("standin %d: %w", i, err)
-		}
-	}
-	for _, in := range c.expand(Full, nil) {
+	some, _ := split(c.expand(Full, nil))
+	for _, in := range some {
 		top, err := in.Topology()
 		if err == nil {
 			err = top.Validate()
@@ -70,9 +65,9 @@ func (a Axis) validate() error {
 			return fmt.Errorf("value %q is not a plain word", v)
 		}
 	}
-	for _, v := range a.Quick {
+	for _, v := range slices.Concat(a.Quick, a.Late) {
 		if !slices.Contains(a.Values, v) {
-			return fmt.Errorf("quick value %q is none of its values", v)
+			return fmt.Errorf("quick or late value %q is none of its values", v)
 		}
 	}
 	for v := range a.Needs {

@@ -73,26 +73,6 @@ func (l *Lab) makeTap(name string, n NIC) (string, error) {
 	return name, netdev.Up(name)
 }
 
-// NewTap makes one more tap on a link, for a NIC that is plugged in at run time, and says what it is called. It goes with
-// the lab.
-func (l *Lab) NewTap(link string, queues int) (string, error) {
-	n := l.Link(link)
-	if n == nil {
-		return "", &SpecError{Problems: []string{fmt.Sprintf("no link is called %q", link)}}
-	}
-	if n.sw != nil {
-		return "", &SpecError{Problems: []string{fmt.Sprintf("link %q is a switch, which takes no taps", link)}}
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.taps++
-	name, err := l.makeTap(fmt.Sprintf("hot%d", l.taps), NIC{Backend: BackendTap, Link: link, Queues: queues})
-	if err != nil {
-		return "", infra("make tap on link %s: %w", link, err)
-	}
-	return name, nil
-}
-
 // makeConsole opens the console log and puts the scanner behind it.
 func (l *Lab) makeConsole(v *VM) error {
 	v.scanner = oops.New(oops.Options{Grace: l.Timeout(WaitOops), Notify: v.report})

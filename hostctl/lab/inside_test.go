@@ -195,17 +195,20 @@ func checkEvidence(t *testing.T, l *Lab) {
 }
 
 func checkNewTap(t *testing.T, l *Lab) {
-	tap, err := l.NewTap("lan", 1)
+	end, remove, err := l.NewEnd("lan", "virtio-net-pci")
 	if err != nil {
 		t.Fatal(err)
 	}
-	link, err := netdev.Get(tap)
+	link, err := netdev.Get(end.Tap)
 	if err != nil || link.Master != l.Link("lan").Bridge() || link.MTU != 9000 {
 		t.Errorf("tap %+v, %v", link, err)
 	}
+	if err := remove(t.Context()); err != nil || netdev.Exists(end.Tap) {
+		t.Errorf("remove: %v; it is there: %v", err, netdev.Exists(end.Tap))
+	}
 	var spec *SpecError
-	if _, err := l.NewTap("wan", 1); !errors.As(err, &spec) {
-		t.Errorf("tap on an unknown link: %v", err)
+	if _, _, err := l.NewEnd("wan", "e1000"); !errors.As(err, &spec) {
+		t.Errorf("end on an unknown link: %v", err)
 	}
 }
 

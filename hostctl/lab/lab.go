@@ -42,7 +42,7 @@ type Lab struct {
 
 	mu   sync.Mutex
 	undo stack
-	taps int // number of taps made by NewTap
+	ends int // number of those that NewEnd made
 }
 
 // Spec is what the lab was made of, with every default filled in and the accelerator chosen.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -89,7 +88,17 @@ func (l *Lab) makeSwitch(n *Network) error {
 
 // makePort makes the socket by which QEMU joins a NIC to its link's switch.
 func (l *Lab) makePort(guest string, i int, n NIC) (string, error) {
-	path := filepath.Join(l.sockets, fmt.Sprintf("%s.%s.sock", guest, deviceID(i)))
+	name := PortName(guest, i)
+	path, err := l.attach(name, n)
+	if err == nil {
+		l.undo.push("detach "+name, func(context.Context) error { return l.Link(n.Link).sw.Detach(name) })
+	}
+	return path, err
+}
+
+// attach makes a socket in the lab's folder and a port of that name on the switch of a NIC's link.
+func (l *Lab) attach(name string, n NIC) (string, error) {
+	path := filepath.Join(l.sockets, name+".sock")
 	var port vale.Port
 	var err error
 	if n.vhostUser() {
@@ -100,11 +109,9 @@ func (l *Lab) makePort(guest string, i int, n NIC) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	name, sw := PortName(guest, i), l.Link(n.Link).sw
-	if err := sw.Attach(name, port); err != nil {
+	if err := l.Link(n.Link).sw.Attach(name, port); err != nil {
 		return "", errors.Join(err, port.Close())
 	}
-	l.undo.push("detach "+name, func(context.Context) error { return sw.Detach(name) })
 	return path, nil
 }
 

@@ -19,11 +19,3 @@ var needs = []string{}
 func Cases() []*catalogue.Case {
 	return []*catalogue.Case{&dataTransfer, &ping, &pingOversize, &pingFlood, &jumbo, &vlan}
 }
-
-// Sizes and intervals of the document's ping tests, and how many requests its
-// successor tp-qemu sends for each where the document names no number.
-const (
-	pingSizes     = "0 1 48 64 512 1440 1500 1505 4096 4192 32767 65507"
-	pingIntervals = "100ms 10ms 1ms 100us"
-	pingCount     = "30"
-)

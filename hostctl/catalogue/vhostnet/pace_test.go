@@ -29,7 +29,7 @@ func TestOutpaced(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			sel, err := set.Select([]string{"vhostnet.ping[nic=virtio,vhost=off]"}, nil, catalogue.Quick)
+			sel, err := set.Select([]string{"vhostnet.ping[backend=tap,machine=q35,nic=virtio,vhost=off]"}, nil, catalogue.Quick)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,11 +1,14 @@
 package vhostnet
 
 import (
-	"fmt"
-
 	"picolab/guestagent/client"
 	"picolab/hostctl/catalogue"
+	"picolab/hostctl/catalogue/internal/pings"
 )
+
+// pingCount is how many requests the document's successor tp-qemu sends, where
+// the document names no number.
+const pingCount = "30"
 
 var ping = catalogue.Case{
 	ID:    "vhostnet.ping",
@@ -16,37 +19,19 @@ var ping = catalogue.Case{
 			"timer or an emulated guest keeps up with: requests are sent by monotonic time, and the distance " +
 			"that was achieved is part of each check's evidence."},
 	Where:    where,
-	Topology: catalogue.OneGuest().OnBackends(),
-	Matrix:   catalogue.Cards().Backends(),
+	Topology: catalogue.OneGuest().OnBackends().OnMachines(),
+	Matrix:   catalogue.Cards().Backends().Machines(),
 	Needs:    needs,
 	Params: catalogue.Params{
-		Full:  catalogue.Values{"sizes": pingSizes, "intervals": pingIntervals, "count": pingCount, "time": "3m"},
-		Quick: catalogue.Values{"count": "5", "time": "30s"},
+		Full:  catalogue.Values{"sizes": pings.Sizes, "intervals": pings.Intervals, "count": pingCount, "time": "3m"},
+		Quick: catalogue.Values{"count": "5", "time": "6s"},
 	},
 	Steps: []string{
 		"determine the guest's address",
 		"for each size and each interval: ping -s SIZE -i INTERVAL -c COUNT from the host",
 		"the loss of each must be zero",
 	},
-	Run: func(t *catalogue.T) {
-		host, guest := t.Host(), t.Guest("a").Addr(0)
-		for _, interval := range t.Durations("intervals") {
-			for _, size := range t.Ints("sizes") {
-				ping := client.PingOptions{Target: guest, Size: size, Interval: interval, Count: t.Int("count")}
-				stats, name := host.Ping(ping), fmt.Sprintf("ping %d bytes every %v", size, interval)
-				if t.Outpaced(stats, size) {
-					ping.Interval = 2 * stats.RTTMax
-					t.NoLossWaiting(name, stats, host.Ping(ping))
-				} else {
-					t.NoLoss(name, stats)
-				}
-				t.MeasuredPing(stats, "size", size, "interval", interval)
-				if stats.Received == 0 {
-					t.Fatalf("the guest does not answer at all: the rest is not tried")
-				}
-			}
-		}
-	},
+	Run: pings.Grid,
 }
 
 var pingOversize = catalogue.Case{
@@ -58,27 +43,19 @@ var pingOversize = catalogue.Case{
 			"with EMSGSIZE, and ping(8) today does not even print a loss; a refused request counts as sent and lost. " +
 			"That the guest is alive afterwards is checked too."},
 	Where:    where,
-	Topology: catalogue.OneGuest().OnBackends(),
-	Matrix:   catalogue.Cards("off").Backends(),
+	Topology: catalogue.OneGuest().OnBackends().OnMachines(),
+	Matrix:   catalogue.Cards("off").Backends().Machines().EveryModel(),
 	Needs:    needs,
 	Params: catalogue.Params{
-		Full:  catalogue.Values{"size": "65508", "intervals": pingIntervals, "count": pingCount, "alive": "10", "time": "1m"},
-		Quick: catalogue.Values{"count": "5", "time": "10s"},
+		Full:  catalogue.Values{"size": "65508", "intervals": pings.Intervals, "count": pingCount, "alive": "10", "time": "1m"},
+		Quick: catalogue.Values{"count": "5", "time": "2s"},
 	},
 	Steps: []string{
 		"for each interval: ping -s 65508 -i INTERVAL -c COUNT from the host",
 		"the loss of each must be 100 %",
 		"ping normally: the loss must be zero",
 	},
-	Run: func(t *catalogue.T) {
-		host, guest := t.Host(), t.Guest("a").Addr(0)
-		for _, interval := range t.Durations("intervals") {
-			stats := host.Ping(client.PingOptions{Target: guest, Size: t.Int("size"), Interval: interval, Count: t.Int("count")})
-			t.AllLost(fmt.Sprintf("ping %d bytes every %v", t.Int("size"), interval), stats)
-		}
-		t.NoLoss("ping afterwards", host.Ping(client.PingOptions{Target: guest, Size: 56,
-			Interval: t.Durations("intervals")[0], Count: t.Int("alive")}))
-	},
+	Run: pings.Oversize,
 }
 
 var pingFlood = catalogue.Case{
@@ -89,27 +66,17 @@ var pingFlood = catalogue.Case{
 			"loss, if not, fail the test cases; search panic/oops in the dmesg and /var/log/messages, if found any fail",
 		Note: "The flood itself has no criterion; what it came to is kept as a note."},
 	Where:    where,
-	Topology: catalogue.OneGuest().OnBackends(),
-	Matrix:   catalogue.Cards("off").Backends(),
+	Topology: catalogue.OneGuest().OnBackends().OnMachines(),
+	Matrix:   catalogue.Cards("off").Backends().Machines(),
 	Needs:    needs,
 	Params: catalogue.Params{
-		Full:  catalogue.Values{"sizes": pingSizes, "flood": "10m", "interval": "1s", "count": "10", "time": "2h10m"},
-		Quick: catalogue.Values{"sizes": "0 1500 65507", "flood": "5s", "interval": "100ms", "time": "20s"},
+		Full:  catalogue.Values{"sizes": pings.Sizes, "flood": "10m", "interval": "1s", "count": "10", "time": "2h10m"},
+		Quick: catalogue.Values{"sizes": "1500 65507", "flood": "5s", "interval": "100ms", "time": "12s"},
 	},
 	Steps: []string{
 		"for each size: ping -f -s SIZE from the host for the time",
 		"ping normally after each flood: the loss must be zero",
 		"search the kernel logs of guest and host: no panic, no oops",
 	},
-	Run: func(t *catalogue.T) {
-		host, guest := t.Host(), t.Guest("a").Addr(0)
-		kernels := t.Kernels()
-		for _, size := range t.Ints("sizes") {
-			flood := host.Ping(client.PingOptions{Target: guest, Size: size, Flood: true, Duration: t.Duration("flood")})
-			t.Logf("flood of %d bytes: %d sent, %s", size, flood.Sent, catalogue.Loss(flood))
-			t.NoLoss(fmt.Sprintf("ping after a flood of %d bytes", size),
-				host.Ping(client.PingOptions{Target: guest, Size: 56, Interval: t.Duration("interval"), Count: t.Int("count")}))
-		}
-		kernels()
-	},
+	Run: func(t *catalogue.T) { pings.Flood(t, client.PingOptions{Duration: t.Duration("flood")}) },
 }

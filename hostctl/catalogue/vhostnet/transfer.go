@@ -13,12 +13,12 @@ var dataTransfer = catalogue.Case{
 		Note: "The document copies a file of zeroes with scp. Here both ends stream a pseudo-random sequence over TCP " +
 			"and compare its SHA-256, which needs no disk and would notice a wrong byte that zeroes hide."},
 	Where:    where,
-	Topology: catalogue.OneGuest().OnBackends(),
-	Matrix:   catalogue.Cards("off").Backends("virtio", "e1000"),
+	Topology: catalogue.OneGuest().OnBackends().OnMachines(),
+	Matrix:   catalogue.Cards("off").Backends().Machines(),
 	Needs:    needs,
 	Params: catalogue.Params{
 		Full:  catalogue.Values{"bytes": "5000MiB", "interval": "1s", "count": "10", "time": "1h"},
-		Quick: catalogue.Values{"bytes": "32MiB", "interval": "100ms", "time": "1m"},
+		Quick: catalogue.Values{"bytes": "32MiB", "interval": "100ms", "time": "8s"},
 	},
 	Steps: []string{
 		"send the data from the host to the guest",

@@ -41,7 +41,7 @@ func TestFail(t *testing.T) {
 		{"all is lost", "vhostnet.ping", fake.Faults{Loss: all}, "ping 0 bytes"},
 		{"an oversized request is answered", "vhostnet.ping-oversize", fake.Faults{Oversized: true}, "ping 65508 bytes"},
 		{"the guest is dead afterwards", "vhostnet.ping-oversize", fake.Faults{Loss: size(56)}, "ping afterwards"},
-		{"the guest is dead after the flood", "vhostnet.ping-flood", fake.Faults{Loss: size(56)}, "ping after a flood of 0"},
+		{"the guest is dead after the flood", "vhostnet.ping-flood", fake.Faults{Loss: size(56)}, "ping after a flood of 1500"},
 		{"the kernel complains in the flood", "vhostnet.ping-flood",
 			fake.Faults{Oops: "BUG: kernel NULL pointer dereference, address: 0000000000000000"}, "kernel log of a"},
 		{"a byte is wrong", "vhostnet.data-transfer", fake.Faults{Corrupt: true}, "host to guest"},

@@ -23,12 +23,12 @@ var vlan = catalogue.Case{
 		Note: "The tags cross a plain bridge of the host or our switch, which need no 802.1Q of its own. A full frame with its tag " +
 			"is tried as well."},
 	Where:    where,
-	Topology: catalogue.TwoGuests().OnBackends(),
-	Matrix:   catalogue.Cards("off").Backends("virtio"),
+	Topology: catalogue.TwoGuests().OnBackends().OnMachines(),
+	Matrix:   catalogue.Cards("off").Backends().Machines(),
 	Needs:    append([]string{"mod.8021q"}, needs...),
 	Params: catalogue.Params{
 		Full:  catalogue.Values{"first": "10", "second": "20", "interval": "1s", "count": "10", "time": "1m"},
-		Quick: catalogue.Values{"interval": "100ms", "time": "10s"},
+		Quick: catalogue.Values{"interval": "100ms", "time": "8s"},
 	},
 	Steps: []string{
 		"the first guest joins VLAN 10, the second VLAN 20",

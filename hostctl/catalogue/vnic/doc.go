@@ -15,5 +15,8 @@ var (
 // Cases returns the suite in the order that needs the fewest boots; the
 // document's own has the same item twice.
 func Cases() []*catalogue.Case {
-	return []*catalogue.Case{&driverInfo, &featuresDefault, &linkStatusOn, &macChange, &hotplugQMP, &linkStatusOff, &featuresOff}
+	return []*catalogue.Case{
+		&driverInfo, &featuresDefault, &linkStatusOn, &macChange, &mtuMax, &mtuSet, &ping, &pingOversize, &pingFlood,
+		&captureSize, &udpFile, &vlan, &hotplugQMP, &hotplugHMP, &hotplugLegacy, &linkStatusOff, &featuresOff,
+	}
 }

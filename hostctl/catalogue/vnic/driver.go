@@ -9,11 +9,12 @@ var driverInfo = catalogue.Case{
 		Criterion: "determine the driver for the guest nics: ethtool -i eth0 | grep driver",
 		Note:      "The document names no drivers; they are those of Linux. QEMU's rtl8139 is a C+ chip, whose driver is 8139cp."},
 	Where:    where,
-	Topology: catalogue.OneGuest().OnBackends(),
-	Matrix:   catalogue.Cards("off").Backends(),
+	Topology: catalogue.OneGuest().OnBackends().OnMachines(),
+	Matrix:   catalogue.Cards("off").AnyBackend().Machines().EveryModel(),
 	Needs:    needs,
 	Params: catalogue.Params{
-		Full: catalogue.Values{"virtio": "virtio_net", "e1000": "e1000", "rtl8139": "8139cp"},
+		Full: catalogue.Values{"virtio": "virtio_net", "e1000": "e1000", "rtl8139": "8139cp",
+			"e1000e": "e1000e", "igb": "igb", "vmxnet3": "vmxnet3"},
 	},
 	Steps: []string{
 		"ask the driver of the card's link, as ethtool -i does",

@@ -22,7 +22,7 @@ var featuresDefault = catalogue.Case{
 		Note: "The leftmost character is bit 0. The document's string has 64 characters, newer kernels print 128: bits " +
 			"are looked at by index."},
 	Where:    where,
-	Topology: catalogue.OneGuest().OnBackends(),
+	Topology: catalogue.OneGuest().OnBackends().OnMachines(),
 	Matrix:   virtioFeatures(),
 	Needs:    needs,
 	Steps: []string{
@@ -38,7 +38,7 @@ var featuresOff = catalogue.Case{
 	Seed: catalogue.Seed{Doc: doc, Item: "19",
 		Criterion: "-device virtio-net-pci,...,indirect_desc=off,event_idx=off: bit 28 and 29 are 0"},
 	Where:    where,
-	Topology: catalogue.OneGuest("indirect_desc=off", "event_idx=off").OnBackends(),
+	Topology: catalogue.OneGuest("indirect_desc=off", "event_idx=off").OnBackends().OnMachines(),
 	Matrix:   virtioFeatures(),
 	Needs:    needs,
 	Steps: []string{
@@ -49,7 +49,9 @@ var featuresOff = catalogue.Case{
 	Run: func(t *catalogue.T) { checkRingFeatures(t, '0') },
 }
 
-func virtioFeatures() catalogue.Matrix { return catalogue.VirtioOnly(noFeatures).Backends() }
+func virtioFeatures() catalogue.Matrix {
+	return catalogue.VirtioOnly(noFeatures).AnyBackend().Machines("q35")
+}
 
 func checkRingFeatures(t *catalogue.T, want byte) {
 	guest := t.Guest("a")

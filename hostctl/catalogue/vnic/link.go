@@ -18,8 +18,8 @@ var linkStatusOn = catalogue.Case{
 			"well. The link is put on again with the id that put it off: off by netdev and on by device leaves the " +
 			"guest up and the wire dead."},
 	Where:    where,
-	Topology: catalogue.OneGuest().OnBackends(),
-	Matrix:   catalogue.Cards("off").Backends("virtio"),
+	Topology: catalogue.OneGuest().OnBackends().OnMachines(),
+	Matrix:   catalogue.Cards("off").Backends().Machines().EveryModel(),
 	Needs:    needs,
 	Params:   catalogue.Params{Full: catalogue.Values{"interval": "100ms", "count": "3"}},
 	Steps: []string{
@@ -47,8 +47,8 @@ var linkStatusOff = catalogue.Case{
 	Seed: catalogue.Seed{Doc: doc, Item: "2 (of the first two) and 20",
 		Criterion: "status=off: the output of /sys/class/net/eth0/operstate: unknown, no matter set_link on or off"},
 	Where:    where,
-	Topology: catalogue.OneGuest("status=off").OnBackends(),
-	Matrix:   catalogue.VirtioOnly("status is a property of virtio-net alone").Backends(),
+	Topology: catalogue.OneGuest("status=off").OnBackends().OnMachines(),
+	Matrix:   catalogue.VirtioOnly("status is a property of virtio-net alone").AnyBackend().Machines("q35"),
 	Needs:    needs,
 	Steps: []string{
 		"boot with status=off: the device does not offer feature bit 16",

@@ -18,12 +18,12 @@ var macChange = catalogue.Case{
 		Note: "The address is fixed instead of asked of DHCP again. Beyond what the guest says of itself, its frames " +
 			"are looked at, and for virtio what the device filters by (query-rx-filter; other models do not answer it)."},
 	Where:    where,
-	Topology: catalogue.OneGuest().OnBackends(),
-	Matrix:   catalogue.Cards("off").Backends("virtio"),
+	Topology: catalogue.OneGuest().OnBackends().OnMachines(),
+	Matrix:   catalogue.Cards("off").Backends().Machines(),
 	Needs:    needs,
 	Params: catalogue.Params{
 		Full:  catalogue.Values{"mac": "02:00:00:8a:36:ae", "interval": "1s", "count": "10", "time": "20s"},
-		Quick: catalogue.Values{"interval": "100ms"},
+		Quick: catalogue.Values{"interval": "100ms", "time": "2s"},
 	},
 	Steps: []string{
 		"take the link down, set the new address, take it up",

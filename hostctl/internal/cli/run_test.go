@@ -51,7 +51,7 @@ func TestShow(t *testing.T) {
 		t.Fatalf("exit code %d: %s", code, errs)
 	}
 	for _, want := range []string{"seed:      vnic.txt, item 2", "criterion: status=off", "steps:\n  1. ", "deviations:", `the seed says "unknown"`,
-		"nic: virtio, e1000, rtl8139", "on needs vhost_net", "vnic.link-status-off[backend=vale,nic=virtio,vhost=off]", "quick: in place of backend=tap only", "is excluded: status is"} {
+		"nic: virtio, e1000, rtl8139, e1000e", "on needs vhost_net", "vnic.link-status-off[backend=vale,machine=q35,nic=virtio,vhost=off]", "is excluded: status is"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
@@ -61,12 +61,12 @@ func TestShow(t *testing.T) {
 func TestDryRun(t *testing.T) {
 	code, out, errs := command(t, "run", "--dry-run", "vnic.driver-info", "vnic.link-status-on", "--set", "nic=e1000,virtio", "--set", "backend=tap")
 	want := `boot a(virtio)
-  vnic.driver-info[backend=tap,nic=virtio,vhost=off]
-  vnic.link-status-on[backend=tap,nic=virtio,vhost=off]
+  vnic.driver-info[backend=tap,machine=q35,nic=virtio,vhost=off]
+  vnic.link-status-on[backend=tap,machine=q35,nic=virtio,vhost=off]
 boot a(e1000)
-  vnic.driver-info[backend=tap,nic=e1000,vhost=off]
-  vnic.link-status-on[backend=tap,nic=e1000,vhost=off]
-4 instances on 2 labs, about 18s
+  vnic.driver-info[backend=tap,machine=q35,nic=e1000,vhost=off]
+  vnic.link-status-on[backend=tap,machine=q35,nic=e1000,vhost=off]
+4 instances on 2 labs, about 16s
 `
 	if code != 0 || out != want {
 		t.Errorf("exit code %d: %s\n%s", code, errs, out)

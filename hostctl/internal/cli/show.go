@@ -108,13 +108,6 @@ func (p *sheet) matrix(c *catalogue.Case) {
 		}
 		p.printf("\n")
 	}
-	for _, s := range c.Matrix.Standins {
-		var when []string
-		for _, m := range s.When {
-			when = append(when, m.Axis+"="+strings.Join(m.In, "|"))
-		}
-		p.printf("  %s, quick: in place of %s=%s only\n", strings.Join(when, " "), s.Axis, s.For)
-	}
 }
 
 func (p *sheet) params(c *catalogue.Case) {

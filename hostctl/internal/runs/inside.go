@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"picolab/hostctl/catalogue"
@@ -78,7 +77,6 @@ func (j job) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	plan = j.settle(plan, byName(facts))
 	run, err := j.describe(ctx, plan, facts)
 	if err != nil {
 		return err
@@ -92,17 +90,6 @@ func (j job) run(ctx context.Context) error {
 	}
 	defer results.Close()
 	return j.runner(run, results).run(ctx, plan, j)
-}
-
-// settle takes out what only stands in for what can run here; the run as a whole is without it then.
-func (j *job) settle(plan catalogue.Plan, facts map[string]report.Fact) catalogue.Plan {
-	settled := plan.Settle(facts)
-	out := settled.Excluded[len(plan.Excluded):]
-	j.Planned = slices.DeleteFunc(slices.Clone(j.Planned), func(id string) bool {
-		return slices.ContainsFunc(out, func(x report.Excluded) bool { return x.Instance == id })
-	})
-	j.Excluded = append(slices.Clone(j.Excluded), out...)
-	return settled
 }
 
 // probe asks what the plan needs and which accelerator there is.
@@ -186,13 +173,6 @@ func addPart(dir string, run report.Run) error {
 	path := filepath.Join(dir, report.RunFile)
 	if before, err := report.ReadRun(path); err == nil {
 		before.Parts = append(before.Parts, run.Parts...)
-		// What one of the hosts has taken out is out.
-		before.Planned = slices.DeleteFunc(before.Planned, func(id string) bool { return !slices.Contains(run.Planned, id) })
-		for _, x := range run.Excluded {
-			if !slices.Contains(before.Excluded, x) {
-				before.Excluded = append(before.Excluded, x)
-			}
-		}
 		run = before
 	}
 	return report.WriteJSON(path, run)

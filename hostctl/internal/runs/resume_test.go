@@ -41,7 +41,7 @@ func stopped(t *testing.T, whole, torn string) (dir string, o Options) {
 	return o.Dir, o
 }
 
-const oneDone = `{"case":"vnic.driver-info","instance":"vnic.driver-info[backend=tap,nic=e1000,vhost=off]","result":"PASS","reason":"","seconds":3}` + "\n"
+const oneDone = `{"case":"vnic.driver-info","instance":"vnic.driver-info[backend=tap,machine=q35,nic=e1000,vhost=off]","result":"PASS","reason":"","seconds":3}` + "\n"
 
 // TestRemaining: what has a whole line is not run again, what was torn is, and the selection is the run's own.
 func TestRemaining(t *testing.T) {
@@ -54,7 +54,7 @@ func TestRemaining(t *testing.T) {
 	defer folder.Close()
 	ids := plan.IDs()
 	slices.Sort(ids)
-	want := []string{"vnic.driver-info[backend=tap,nic=virtio,vhost=off]", "vnic.link-status-on[backend=tap,nic=e1000,vhost=off]", "vnic.link-status-on[backend=tap,nic=virtio,vhost=off]"}
+	want := []string{"vnic.driver-info[backend=tap,machine=q35,nic=virtio,vhost=off]", "vnic.link-status-on[backend=tap,machine=q35,nic=e1000,vhost=off]", "vnic.link-status-on[backend=tap,machine=q35,nic=virtio,vhost=off]"}
 	if !slices.Equal(ids, want) {
 		t.Errorf("left are %q", ids)
 	}

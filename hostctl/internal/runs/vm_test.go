@@ -77,7 +77,7 @@ func nested(t *testing.T) Options {
 // TestNested runs vhostnet.ping with vhost=on in a host VM: the container of most machines has no vhost_net.
 func TestNested(t *testing.T) {
 	o := nested(t)
-	o.Selectors, o.Axes = []string{"vhostnet.ping"}, map[string][]string{"vhost": {"on"}}
+	o.Selectors, o.Axes = []string{"vhostnet.ping"}, map[string][]string{"vhost": {"on"}, "machine": {"q35"}}
 	out, err := Run(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)

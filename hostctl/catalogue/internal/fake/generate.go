@@ -95,7 +95,7 @@ func (l *Lab) deliver(frame []byte) {
 	for _, c := range l.captures {
 		wanted := !strings.Contains(c.filter, "ether multicast") || group != strings.Contains(c.filter, "not ether multicast")
 		if slices.Contains(c.n.joined, to) && wanted && to != l.Faults.LoseTo {
-			c.w.Write(frame)
+			c.take(frame)
 		}
 	}
 }

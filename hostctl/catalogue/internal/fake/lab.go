@@ -43,6 +43,14 @@ type Faults struct {
 	LoseTo       string              // an address that frames do not reach
 	NoServer     bool                // nobody answers netperf
 	Stall        bool                // netperf moves nothing
+	Lossy        bool                // of datagrams one does not arrive
+	LowMTU       bool                // the guests refuse the largest MTU
+	HighMTU      bool                // the guests take an MTU over the largest
+	LongFrames   bool                // the guests send packets over their MTU
+	Untagged     bool                // frames of a VLAN carry no tag
+	KeepVLAN     bool                // a VLAN's link stays when it is removed
+	CutFrames    bool                // captures show packets of another length
+	Fossil       bool                // QEMU knows the commands of its first years
 	Forget       bool                // what is undone stays done: a lab that an instance leaves changed
 }
 
@@ -55,7 +63,7 @@ type Lab struct {
 	top      catalogue.Topology
 	host     *node
 	guests   []*node
-	taps     int
+	ends     int
 	captures []*capture
 	sinks    map[uint16]*transfer
 }
@@ -63,14 +71,17 @@ type Lab struct {
 // hostAddr is the host's address on every fake link.
 var hostAddr = netip.MustParsePrefix("10.77.0.1/24")
 
-// bridge is the host's end of every fake link.
-const bridge = "br0"
+// bridge is the host's end of every fake link, hostMAC its address.
+const (
+	bridge  = "br0"
+	hostMAC = "52:54:00:00:00:fe"
+)
 
 // New makes a lab of a topology.
 func New(top catalogue.Topology, f Faults) *Lab {
 	l := &Lab{Faults: f, top: top, sinks: map[uint16]*transfer{}}
-	l.host = &node{lab: l, name: "host"}
-	l.host.links = []*wire.Link{{Name: bridge, Index: 1, Mac: "52:54:00:00:00:fe", Mtu: 1500, Up: true,
+	l.host = &node{lab: l, name: "host", wireMAC: map[string]string{bridge: hostMAC}}
+	l.host.links = []*wire.Link{{Name: bridge, Index: 1, Mac: hostMAC, Mtu: 1500, Up: true,
 		Operstate: "up", Carrier: true, Kind: "bridge", Addresses: []string{hostAddr.String()}}}
 	for i, g := range top.Guests {
 		l.guests = append(l.guests, l.newGuest(i, g))
@@ -107,14 +118,17 @@ func (l *Lab) Record(ctx context.Context, _ string, w io.Writer, o lab.RecordOpt
 	return l.host.Record(ctx, client.CaptureOptions{Link: bridge, Writer: w, Snaplen: o.Snaplen, Bytes: o.Bytes})
 }
 
-// NewTap implements catalogue.Booted.
-func (l *Lab) NewTap(string) (string, error) {
+// NewEnd implements catalogue.Booted.
+func (l *Lab) NewEnd(_, model string) (lab.End, func(context.Context) error, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.taps++
-	name := fmt.Sprintf("hot%d", l.taps)
+	l.ends++
+	name := fmt.Sprintf("hot%d", l.ends)
+	if len(l.top.Guests) > 0 && l.top.Guests[0].NICs[0].Backend == catalogue.Vale {
+		return lab.End{Socket: name + ".sock", Rings: model == "virtio-net-pci"}, func(context.Context) error { return nil }, nil
+	}
 	l.host.links = append(l.host.links, &wire.Link{Name: name, Mtu: 1500, Up: true, Carrier: true, Master: bridge})
-	return name, nil
+	return lab.End{Tap: name}, func(ctx context.Context) error { return l.host.DelLink(ctx, name) }, nil
 }
 
 // Timeout implements catalogue.Booted: tests wait for what does not come.
@@ -142,22 +156,24 @@ func (l *Lab) Kill(guest int) {
 
 // drivers and the largest MTUs of the models.
 var (
-	drivers = map[string]string{"virtio": "virtio_net", "e1000": "e1000", "rtl8139": "8139cp"}
-	maxMTU  = map[string]int32{"virtio": 65535, "e1000": 16110, "rtl8139": 4096}
+	drivers = map[string]string{"virtio": "virtio_net", "e1000": "e1000", "rtl8139": "8139cp", "e1000e": "e1000e", "igb": "igb", "vmxnet3": "vmxnet3"}
+	maxMTU  = map[string]int32{"virtio": 65535, "e1000": 16110, "rtl8139": 4096, "e1000e": 9212, "igb": 9216, "vmxnet3": 9000}
 )
 
 func (l *Lab) newGuest(i int, g catalogue.Guest) *node {
 	n := &node{lab: l, name: g.Name, spec: g, wireMAC: map[string]string{}}
 	for j, nic := range g.NICs {
-		tap := fmt.Sprintf("tap%dn%d", i, j)
-		if nic.Backend == catalogue.Vale {
-			tap = ""
-		} else {
+		tap := ""
+		if nic.Backend == "" {
+			tap = fmt.Sprintf("tap%dn%d", i, j)
 			l.host.links = append(l.host.links, &wire.Link{Name: tap, Mtu: 1500, Up: true, Carrier: true, Master: bridge})
 		}
 		card := catalogue.Card{Model: nic.Model, MAC: fmt.Sprintf("52:54:00:00:%02x:%02x", i, j), Link: nic.Link, Tap: tap,
 			Device: fmt.Sprintf("nic%d", j), Netdev: fmt.Sprintf("nic%d.net", j),
 			Addr: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 77, byte(j), byte(2 + i)}), 24)}
+		if nic.Backend == catalogue.User {
+			card.Addr = netip.Prefix{}
+		}
 		n.cards = append(n.cards, card)
 		n.addCard(card.MAC, nic.Model, nic.Options)
 	}

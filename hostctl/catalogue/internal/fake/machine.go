@@ -46,16 +46,25 @@ func (n *node) Findings() []catalogue.Finding {
 type qmp struct{ n *node }
 
 // Run implements catalogue.Monitor.
-func (q qmp) Run(_ context.Context, cmd string, args, out any) error {
+func (q qmp) Run(ctx context.Context, cmd string, args, out any) error {
 	q.n.lab.mu.Lock()
 	defer q.n.lab.mu.Unlock()
 	a, _ := args.(catalogue.Args)
+	return q.command(ctx, cmd, a, out)
+}
+
+// command does what a command says; the lab is locked.
+func (q qmp) command(ctx context.Context, cmd string, a catalogue.Args, out any) error {
 	switch cmd {
+	case "human-monitor-command":
+		return q.human(ctx, a["command-line"].(string), out)
+	case "query-version":
+		return json.Unmarshal([]byte(`{"qemu": {"major": 10, "minor": 0, "micro": 2}}`), out)
 	case "set_link":
 		return q.setLink(a["name"].(string), a["up"].(bool))
 	case "query-rx-filter":
 		return q.filter(out)
-	case "netdev_add", "netdev_del":
+	case "netdev_add", "netdev_del", "chardev-add", "chardev-remove":
 		return nil
 	case "device_add":
 		if !q.n.lab.Faults.NoHotplug {

@@ -158,7 +158,7 @@ func (n *node) SetLink(_ context.Context, name string, ch client.LinkChange) err
 	if err != nil {
 		return err
 	}
-	if ch.MTU != nil && l.MaxMtu > 0 && int32(*ch.MTU) > l.MaxMtu {
+	if f := n.lab.Faults; ch.MTU != nil && l.MaxMtu > 0 && !f.HighMTU && (int32(*ch.MTU) > l.MaxMtu || f.LowMTU && int32(*ch.MTU) == l.MaxMtu) {
 		return wire.Errorf(wire.Code_GUEST, "set mtu %d: invalid argument", *ch.MTU)
 	}
 	if ch.Up != nil {
@@ -199,7 +199,9 @@ func (n *node) DelLink(_ context.Context, name string) error {
 	if _, err := n.find(name); err != nil {
 		return err
 	}
-	n.links = slices.DeleteFunc(n.links, func(l *wire.Link) bool { return l.Name == name })
+	if !n.lab.Faults.KeepVLAN {
+		n.links = slices.DeleteFunc(n.links, func(l *wire.Link) bool { return l.Name == name })
+	}
 	return nil
 }
 

@@ -3,14 +3,13 @@ package fake
 import (
 	"context"
 	"fmt"
-	"io"
-	"net"
 	"net/netip"
 	"slices"
 	"syscall"
 	"time"
 
 	"picolab/guestagent/client"
+	"picolab/guestagent/load/pcapng"
 	"picolab/guestagent/wire"
 	"picolab/hostctl/catalogue"
 )
@@ -23,11 +22,11 @@ func (n *node) PingHost(_ context.Context, o client.PingOptions) (client.PingSta
 	n.lab.mu.Lock()
 	defer n.lab.mu.Unlock()
 	s := client.PingStats{Sent: max(int64(o.Count), 1), AchievedInterval: o.Interval, RTTAvg: time.Millisecond}
-	if o.Size > wire.MaxEcho && !n.lab.Faults.Oversized {
+	if n.tooLong(o) {
 		s.Refused, s.RefusedError, s.RefusedErrno = s.Sent, "message too long", syscall.EMSGSIZE
 		return s, nil
 	}
-	if n.lab.reaches(n, o) {
+	if n.lab.reaches(n, o, int(s.Sent)) {
 		s.Received = s.Sent
 	}
 	if f := n.lab.Faults; o.Size > 16<<10 && (f.Cut || f.Crowded && o.Interval < 10*time.Millisecond) {
@@ -39,12 +38,35 @@ func (n *node) PingHost(_ context.Context, o client.PingOptions) (client.PingSta
 	return s, nil
 }
 
-// reaches reports whether an echo request and its reply arrive.
-func (l *Lab) reaches(from *node, o client.PingOptions) bool {
+// tooLong reports whether the endpoint's own kernel refuses to send a request.
+func (n *node) tooLong(o client.PingOptions) bool {
+	if o.Size > wire.MaxEcho {
+		return !n.lab.Faults.Oversized
+	}
+	l := n.outlet(o.Target)
+	return l != nil && o.DontFragment && o.Size+headers > int(l.Mtu) && !n.lab.Faults.LongFrames
+}
+
+// outlet is the link by which the endpoint reaches an address.
+func (n *node) outlet(to netip.Addr) *wire.Link {
+	for _, l := range n.links {
+		if slices.ContainsFunc(l.Addresses, func(a string) bool {
+			p, err := netip.ParsePrefix(a)
+			return err == nil && p.Contains(to)
+		}) {
+			return l
+		}
+	}
+	return nil
+}
+
+// reaches reports whether echo requests and their replies arrive, and shows them.
+func (l *Lab) reaches(from *node, o client.PingOptions, count int) bool {
 	if l.Faults.Loss != nil && l.Faults.Loss(o.Size) {
 		return false
 	}
-	for _, g := range l.guests {
+	out := from.outlet(o.Target)
+	for _, g := range append(slices.Clone(l.guests), l.host) {
 		for _, link := range g.links {
 			if !has(link, o.Target) || !g.carries(link, o) {
 				continue
@@ -52,11 +74,32 @@ func (l *Lab) reaches(from *node, o client.PingOptions) bool {
 			if link.VlanId != 0 && !l.Faults.LeakVLANs && !from.member(link.VlanId) {
 				continue
 			}
-			l.capture(g.wireMAC[link.Name])
+			for range min(count, maxShown) {
+				l.answered(out, link, g.wireMAC[link.Name], o)
+			}
 			return true
 		}
 	}
+	if out != nil {
+		l.ask(out)
+	}
 	return false
+}
+
+// maxShown is how many requests of a ping captures see at most.
+const maxShown = 10
+
+// answered shows a request and the reply to it, which comes from the address mac.
+func (l *Lab) answered(out, to *wire.Link, mac string, o client.PingOptions) {
+	if out == nil {
+		out = l.host.links[0]
+	}
+	source := netip.IPv4Unspecified()
+	if p, err := netip.ParsePrefix(out.Addresses[0]); err == nil {
+		source = p.Addr()
+	}
+	l.echo(l.header(mac, out.Mac, out.VlanId, etherIPv4), source, o.Target, o.Size, int(out.Mtu))
+	l.echo(l.header(out.Mac, mac, to.VlanId, etherIPv4), o.Target, source, o.Size, int(to.Mtu))
 }
 
 func has(l *wire.Link, addr netip.Addr) bool {
@@ -93,34 +136,21 @@ func (l *Lab) oops() {
 	}
 }
 
-// capture is a running capture.
-type capture struct {
-	n      *node
-	w      io.Writer
-	filter string
-	stats  client.CaptureStats
-}
-
-// capture writes the headers of a reply to all captures.
-func (l *Lab) capture(from string) {
-	to, _ := net.ParseMAC(l.host.links[0].Mac)
-	src, _ := net.ParseMAC(from)
-	for _, c := range l.captures {
-		c.w.Write(append(slices.Clone(to), src...))
-	}
-}
-
 // Record implements catalogue.Agent.
 func (n *node) Record(_ context.Context, o client.CaptureOptions) (func(context.Context) (client.CaptureStats, error), error) {
 	n.lab.mu.Lock()
 	defer n.lab.mu.Unlock()
-	c := &capture{n: n, w: o.Writer, filter: o.Filter}
+	w, err := pcapng.NewWriter(o.Writer, o.Link, o.Snaplen)
+	if err != nil {
+		return nil, err
+	}
+	c := &capture{n: n, w: w, filter: o.Filter}
 	n.lab.captures = append(n.lab.captures, c)
 	return func(context.Context) (client.CaptureStats, error) {
 		n.lab.mu.Lock()
 		defer n.lab.mu.Unlock()
 		n.lab.captures = slices.DeleteFunc(n.lab.captures, func(x *capture) bool { return x == c })
-		return c.stats, nil
+		return c.stats, w.Close(uint64(c.stats.Packets), 0)
 	}, nil
 }
 
@@ -158,6 +188,9 @@ func (n *node) Source(_ context.Context, o client.SourceOptions) (client.Transfe
 	t.got = sent
 	if n.lab.Faults.Corrupt {
 		t.got.SHA256 = fmt.Sprintf("%064x", o.Seed+1)
+	}
+	if n.lab.Faults.Lossy && o.Network == "udp" {
+		t.got.Lost, t.got.Complete, t.got.SHA256, t.got.Bytes = 1, false, "", o.Bytes-1
 	}
 	n.count(o.Bytes)
 	close(t.done)

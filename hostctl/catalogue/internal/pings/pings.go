@@ -1,0 +1,75 @@
+// Package pings has the ping tests that both documents on network cards list:
+// every size at every interval, one byte too many, and floods.  The cases'
+// parameters are theirs; what a function wants of them its comment says.
+package pings
+
+import (
+	"fmt"
+
+	"picolab/guestagent/client"
+	"picolab/hostctl/catalogue"
+)
+
+// The documents' sizes in bytes, and distances.
+const (
+	Sizes     = "0 1 48 64 512 1440 1500 1505 4096 4192 32767 65507"
+	Intervals = "100ms 10ms 1ms 100us"
+)
+
+// plain is the size of what ping(8) sends when it is not told.
+const plain = 56
+
+// Grid pings guest "a" from the host with each of sizes at each of intervals,
+// count times: nothing may be lost.
+func Grid(t *catalogue.T) {
+	for _, interval := range t.Durations("intervals") {
+		for _, size := range t.Ints("sizes") {
+			once(t, client.PingOptions{Target: t.Guest("a").Addr(0), Size: size, Interval: interval, Count: t.Int("count")})
+		}
+	}
+}
+
+// once is one ping of a grid.
+func once(t *catalogue.T, o client.PingOptions) {
+	host, interval := t.Host(), o.Interval
+	stats, name := host.Ping(o), fmt.Sprintf("ping %d bytes every %v", o.Size, o.Interval)
+	if t.Outpaced(stats, o.Size) {
+		o.Interval = 2 * stats.RTTMax
+		t.NoLossWaiting(name, stats, host.Ping(o))
+	} else {
+		t.NoLoss(name, stats)
+	}
+	t.MeasuredPing(stats, "size", o.Size, "interval", interval)
+	if stats.Received == 0 {
+		t.Fatalf("the guest does not answer at all: the rest is not tried")
+	}
+}
+
+// Oversize pings guest "a" with size, which is more than a packet can carry, at
+// each of intervals, count times: all must be lost.  Then it pings alive times
+// at the first interval: the guest must have stayed well.
+func Oversize(t *catalogue.T) {
+	host, guest := t.Host(), t.Guest("a").Addr(0)
+	for _, interval := range t.Durations("intervals") {
+		stats := host.Ping(client.PingOptions{Target: guest, Size: t.Int("size"), Interval: interval, Count: t.Int("count")})
+		t.AllLost(fmt.Sprintf("ping %d bytes every %v", t.Int("size"), interval), stats)
+	}
+	t.NoLoss("ping afterwards", host.Ping(client.PingOptions{Target: guest, Size: plain,
+		Interval: t.Durations("intervals")[0], Count: t.Int("alive")}))
+}
+
+// Flood floods guest "a" with each of sizes as far as bound says, and pings it
+// after each count times at interval: nothing may be lost then, and no kernel
+// may have complained.
+func Flood(t *catalogue.T, bound client.PingOptions) {
+	host, guest := t.Host(), t.Guest("a").Addr(0)
+	kernels := t.Kernels()
+	for _, size := range t.Ints("sizes") {
+		bound.Target, bound.Size, bound.Flood = guest, size, true
+		flood := host.Ping(bound)
+		t.Logf("flood of %d bytes: %d sent, %s", size, flood.Sent, catalogue.Loss(flood))
+		t.NoLoss(fmt.Sprintf("ping after a flood of %d bytes", size), host.Ping(client.PingOptions{Target: guest, Size: plain,
+			Interval: t.Duration("interval"), Count: t.Int("count")}))
+	}
+	kernels()
+}
