@@ -49,13 +49,14 @@ var layers = []struct {
 	{"hostctl/vale", ""},
 	{"hostctl/vale/...", "hostctl/vale hostctl/vale/..."},
 	{"hostctl/vhostuser", "hostctl/vhostuser/..."},
+	{"hostctl/vhostuser/pktgenport", "guestagent/load/pktgen hostctl/vhostuser/virtiouser"}, // pkt-gen's port "vhost:"
 	{"hostctl/vhostuser/...", "hostctl/vhostuser hostctl/vhostuser/..."},
 	// lab hands out monitors and console findings in the types of qemu and oops.
 	{"hostctl/catalogue", agent + "guestagent/load/pcapng hostctl/catalogue/... hostctl/lab hostctl/report hostctl/internal/qemu hostctl/internal/oops"},
 	{"hostctl/catalogue/...", agent + "guestagent/load/pcapng hostctl/catalogue hostctl/catalogue/... hostctl/lab hostctl/report"},
 	{"hostctl/lab", agent + "guestagent/transport guestagent/load/pcapng hostctl/internal/... hostctl/vale hostctl/vale/... hostctl/vhostuser hostctl/vhostuser/... images/manifest"},
 	{"hostctl/internal/cli", upper},
-	{"hostctl/internal/switchboard", "hostctl/internal/netdev hostctl/vale hostctl/vale/... hostctl/vhostuser hostctl/vhostuser/..."},
+	{"hostctl/internal/switchboard", "guestagent/load/memif guestagent/load/pktgen guestagent/load/pktgen/xdp hostctl/internal/netdev hostctl/vale hostctl/vale/... hostctl/vhostuser hostctl/vhostuser/..."},
 	{"hostctl/internal/labs", upper},
 	{"hostctl/internal/runs", upper},
 	{"hostctl/internal/...", "hostctl/internal/... images/manifest"},
@@ -63,7 +64,7 @@ var layers = []struct {
 	{"hostctl/launch", agent + "guestagent/transport hostctl/internal/... hostctl/vale/ctl hostctl/vhostuser/vvsock images/manifest"},
 	{"hostctl", "hostctl/internal/cli hostctl/internal/sandbox"},
 
-	{"cmd/pkt-gen", "guestagent/... hostctl/vhostuser/..."}, // registers its port "vhost:"
+	{"cmd/pkt-gen", "guestagent/... hostctl/vhostuser/pktgenport"}, // registers it
 	{"cmd/vale-ctl", "hostctl/vale/ctl"},
 	{"cmd/...", "images hostctl hostctl/launch guestagent/..."},
 }

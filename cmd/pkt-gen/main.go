@@ -14,13 +14,16 @@ import (
 
 	"picolab/guestagent/load/pktgen"
 	"picolab/guestagent/load/pktgen/ports"
+	"picolab/hostctl/vhostuser/pktgenport"
 
 	"golang.org/x/sys/unix"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
-	err := pktgen.Main(ctx, pktgen.Stdio{Out: os.Stdout, Err: os.Stderr}, ports.All(), os.Args[1:])
+	all := ports.All()
+	all[pktgenport.Scheme] = pktgenport.Open
+	err := pktgen.Main(ctx, pktgen.Stdio{Out: os.Stdout, Err: os.Stderr}, all, os.Args[1:])
 	stop()
 	if err == nil {
 		return

@@ -96,10 +96,15 @@ func (s *Set) Switch(name string) *Switch {
 	return s.switches[name]
 }
 
-// Names returns the switches in order.
+// Names returns the switches in order. Those whose last port has failed end here.
 func (s *Set) Names() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for name, t := range s.switches {
+		if err := s.reap(name, t); err != nil {
+			t.opt.Logf("end switch %s: %v", name, err)
+		}
+	}
 	return slices.Sorted(maps.Keys(s.switches))
 }
 

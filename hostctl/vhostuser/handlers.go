@@ -46,7 +46,14 @@ func (c *conn) setProtocolFeatures(m *message) ([]byte, error) {
 	return nil, nil
 }
 
-func (c *conn) getQueueNum(*message) ([]byte, error) { return u64(uint64(len(c.rings))), nil }
+// getQueueNum counts pairs of rings for network devices, as QEMU and DPDK do.
+func (c *conn) getQueueNum(*message) ([]byte, error) {
+	n := len(c.rings)
+	if _, ok := c.srv.dev.(NetDevice); ok {
+		n /= 2
+	}
+	return u64(uint64(n)), nil
+}
 
 // getConfig replies with as many bytes as were asked for, or with an empty payload, which means an error.
 func (c *conn) getConfig(m *message) ([]byte, error) {

@@ -185,6 +185,10 @@ func (p *Port) check(err error, n int) error {
 // may come.
 func (p *Port) Arm(queue int) (more bool) { return p.queues[queue].from.arm() }
 
+// Pending returns about how many of the frames that were Put the peer has not taken yet; 0 without a peer. It must not run at
+// the same time as Put of that queue. A peer that keeps buffers back makes it more than there are.
+func (p *Port) Pending(queue int) int { return p.queues[queue].to.pending() }
+
 // Up reports whether a peer is connected that has that queue.
 func (p *Port) Up(queue int) bool {
 	r := &p.queues[queue].from

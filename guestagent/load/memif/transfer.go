@@ -353,6 +353,25 @@ func (r *ring) doArm() error {
 	return err
 }
 
+// pending returns how many entries of a sending ring the peer has not given back: frames that it has not taken, or for a
+// server buffers that its client has not offered again.
+func (r *ring) pending() (n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.regions == nil || r.err != nil {
+		return 0
+	}
+	err := guard(func() error {
+		free, err := r.look()
+		n = int(r.size) - free
+		return err
+	})
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
 // add leaves a counter alone that does not change.
 func add(c *atomic.Uint64, n uint64) {
 	if n != 0 {

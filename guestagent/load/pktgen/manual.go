@@ -13,6 +13,10 @@ Generates, receives and times Ethernet frames, as netmap's pkt-gen does.
                 netmap:eth0  by netmap, any of its port names
                 memif:PATH[,server][,id=N][,secret=S][,size=N]  shared memory,
                              with DPDK, VPP, or another pkt-gen
+                vhost:PATH[,server][,packed][,size=N]  virtio-net whose device
+                             is a vhost-user back-end: a switch, DPDK
+                vale0:01[,control=PATH][,size=N]  a new port of a switch of
+                             hostctl switch (/run/vale.sock), or of netmap's
   -f function   tx, rx (default), txseq, rxseq, ping, pong
   -n count      frames to send or receive, round trips of ping; 0 (default):
                 until interrupted

@@ -3,6 +3,8 @@ package pktgen
 import (
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Counters are what a thread did so far.
@@ -96,8 +98,16 @@ func (w *worker) run() (err error) {
 	return err
 }
 
+// spin is how long a queue that has to be asked is asked again at once: a sleep takes longer than a peer on another CPU
+// needs to empty a ring.
+const spin = 100 * time.Microsecond
+
 // idle waits because nothing moved. After a while of that it asks whether the link is still up.
 func (w *worker) idle(events int16) error {
+	if w.wait.asked && time.Since(w.moved) < spin {
+		_, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0) // somebody else may need this CPU to get on
+		return nil
+	}
 	if err := w.wait.wait(events, pollSlice); err != nil {
 		return err
 	}

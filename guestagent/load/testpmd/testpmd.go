@@ -44,8 +44,26 @@ type Config struct {
 	Args    []string // more arguments for testpmd itself
 }
 
-// root returns the root of the host image, or skips.
-func root(t testing.TB) string {
+// Program returns the command of a program of the host image, which finds the image's libraries and DPDK's drivers, or skips.
+func Program(t testing.TB, path string, args ...string) *exec.Cmd {
+	t.Helper()
+	lib := filepath.Join(Root(t), "usr/lib/x86_64-linux-gnu")
+	loader := []string{"--library-path", lib + ":" + driverFolder(t, lib), filepath.Join(Root(t), path)}
+	return exec.Command(filepath.Join(lib, "ld-linux-x86-64.so.2"), append(loader, args...)...)
+}
+
+// Driver returns the file of a driver, "net_virtio", or skips. DPDK finds it by that name alone.
+func Driver(t testing.TB, name string) string {
+	t.Helper()
+	found, _ := filepath.Glob(filepath.Join(driverFolder(t, filepath.Join(Root(t), "usr/lib/x86_64-linux-gnu")), "librte_"+name+".so.*"))
+	if len(found) == 0 {
+		t.Skipf("the host image has no DPDK driver %s", name)
+	}
+	return filepath.Base(found[0]) // DPDK refuses a path that leads through /tmp
+}
+
+// Root returns the root of the host image, or skips.
+func Root(t testing.TB) string {
 	t.Helper()
 	images := os.Getenv("PICOLAB_IMAGES")
 	if images == "" {
@@ -67,7 +85,7 @@ func Start(t testing.TB, c Config) *Process {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(run) })
 	p := &Process{t: t, out: make(chan string), exited: make(chan error, 1)}
-	p.cmd = command(t, root(t), c)
+	p.cmd = command(t, c)
 	p.cmd.Env = append(os.Environ(), "RUNTIME_DIRECTORY="+run)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	p.start()
@@ -77,27 +95,20 @@ func Start(t testing.TB, c Config) *Process {
 }
 
 // command puts the command line together.
-func command(t testing.TB, root string, c Config) *exec.Cmd {
+func command(t testing.TB, c Config) *exec.Cmd {
 	t.Helper()
-	lib := filepath.Join(root, "usr/lib/x86_64-linux-gnu")
-	drivers := driverFolder(t, lib)
-	args := []string{"--library-path", lib + ":" + drivers, filepath.Join(root, "usr/bin/dpdk-testpmd"),
-		fmt.Sprintf("--lcores=(0,1)@%d", c.CPU), "--no-pci", "--no-huge", "-m", strconv.Itoa(max(256, c.Memory)), "--no-telemetry"}
+	args := []string{fmt.Sprintf("--lcores=(0,1)@%d", c.CPU), "--no-pci", "--no-huge", "-m", strconv.Itoa(max(256, c.Memory)), "--no-telemetry"}
 	for _, d := range append([]string{"mempool_ring"}, c.Drivers...) {
 		if !strings.Contains(d, "_") {
 			d = "net_" + d
 		}
-		found, _ := filepath.Glob(filepath.Join(drivers, "librte_"+d+".so.*"))
-		if len(found) == 0 {
-			t.Skipf("the host image has no DPDK driver %s", d)
-		}
-		args = append(args, "-d", filepath.Base(found[0])) // by name: DPDK refuses a path that leads through /tmp
+		args = append(args, "-d", Driver(t, d))
 	}
 	for _, v := range c.VDevs {
 		args = append(args, "--vdev", v)
 	}
 	args = append(append(args, c.EAL...), "--", "-i", "--total-num-mbufs=20000", "--no-mlockall", "--nb-cores=1", "--burst=32")
-	return exec.Command(filepath.Join(lib, "ld-linux-x86-64.so.2"), append(args, c.Args...)...)
+	return Program(t, "usr/bin/dpdk-testpmd", append(args, c.Args...)...)
 }
 
 // driverFolder is where the image's DPDK has its drivers.

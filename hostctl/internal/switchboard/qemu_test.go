@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"os/exec"
 	"path/filepath"
 	"testing"
@@ -108,17 +107,4 @@ func dhcp(b []byte) (answer []byte, mac byte, took bool) {
 	}
 	binary.BigEndian.PutUint16(answer[24:], ^uint16(sum+sum>>16))
 	return answer, mac, kind == 3
-}
-
-// TestOpenRefuses: texts that describe no port.
-func TestOpenRefuses(t *testing.T) {
-	dir := t.TempDir()
-	for _, text := range []string{"", ":", "tap:", "packet:", "packet:nobody", "packet:lo,x", "nonsense:x", "stream:" + dir + "/s,queues=2", "stream:" + dir + "/s,x",
-		"vhost-user:" + dir + "/s,queues=0", "vhost-user:" + dir + "/s,queues=x", "vhost-user:fd=x", "vhost-user:" + dir + "/no/such/dir",
-		fmt.Sprintf("vhost-user:%s/s,queues=1000", dir)} {
-		if p, err := Open(text, (&Board{}).Options); err == nil {
-			t.Errorf("%q is a port", text)
-			_ = p.Close()
-		}
-	}
 }

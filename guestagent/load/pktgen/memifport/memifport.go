@@ -139,8 +139,20 @@ func (p *Port) Queues() []pktgen.Queue {
 	return out
 }
 
-// Close ends the connection.
+// lastTime is how long, on Close, the peer may take nothing of what was sent before it is given up.
+const lastTime = 50 * time.Millisecond
+
+// Close lets the peer take what was sent, and ends the connection.
 func (p *Port) Close() error {
+	for left, since := -1, time.Now(); left != 0 && time.Since(since) < lastTime; time.Sleep(time.Millisecond) {
+		now := 0
+		for _, q := range p.queues {
+			now += p.memif.Pending(q.number)
+		}
+		if now != left {
+			left, since = now, time.Now()
+		}
+	}
 	p.cancel()
 	p.served.Wait()
 	return p.failed

@@ -3,12 +3,15 @@ package ports
 
 import (
 	"context"
+	"errors"
+	"os"
 
 	"picolab/guestagent/load/pktgen"
 	"picolab/guestagent/load/pktgen/memifport"
 	"picolab/guestagent/load/pktgen/netmap"
 	"picolab/guestagent/load/pktgen/packet"
 	"picolab/guestagent/load/pktgen/tap"
+	"picolab/guestagent/load/pktgen/valeport"
 	"picolab/guestagent/load/pktgen/xdp"
 )
 
@@ -20,6 +23,7 @@ func All() pktgen.Ports {
 		"netmap": netmap.Open,
 		"packet": packet.Open,
 		"tap":    tap.Open,
+		"vale":   vale,
 		"xdp":    xdp.Open,
 	}
 }
@@ -31,4 +35,16 @@ func best(ctx context.Context, name string, use pktgen.Use) (pktgen.Port, error)
 		return p, nil
 	}
 	return packet.Open(ctx, name, use)
+}
+
+// vale opens a port of a switch of ours, or of the kernel's, where there is netmap and no other.
+func vale(ctx context.Context, name string, use pktgen.Use) (pktgen.Port, error) {
+	p, err := valeport.Open(ctx, name, use)
+	if !errors.Is(err, valeport.ErrNoSwitch) {
+		return p, err
+	}
+	if _, none := os.Stat(netmap.Device); none != nil {
+		return nil, err
+	}
+	return netmap.Open(ctx, name, use)
 }

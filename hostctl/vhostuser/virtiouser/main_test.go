@@ -1,0 +1,9 @@
+package virtiouser
+
+import (
+	"testing"
+
+	"picolab/hostctl/vhostuser/internal/leak"
+)
+
+func TestMain(m *testing.M) { leak.Main(m) }
