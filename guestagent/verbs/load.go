@@ -23,6 +23,7 @@ type generator func(ctx context.Context, args []string, r *loadReport) (result a
 // generators are what Load runs.
 var generators = map[string]generator{
 	"forwarder":    runForwarder,
+	"l2open":       runL2,
 	"linux-pktgen": runLinuxPktgen,
 	"netperf":      runNetperf,
 	"netserver":    runNetserver,

@@ -8,6 +8,7 @@ import (
 	"io"
 
 	"picolab/guestagent/load/forward"
+	"picolab/guestagent/load/l2"
 	"picolab/guestagent/load/linuxpktgen"
 	"picolab/guestagent/load/pktgen"
 	"picolab/guestagent/load/pktgen/ports"
@@ -26,6 +27,13 @@ func runPktGen(ctx context.Context, args []string, r *loadReport) (any, error) {
 func runForwarder(ctx context.Context, args []string, r *loadReport) (any, error) {
 	return byLines(args, forward.ErrUsage, r, func(args []string, out io.Writer) error {
 		return forward.Main(ctx, pktgen.Stdio{Out: out, Err: out}, ports.All(), args)
+	})
+}
+
+// runL2 takes l2open's arguments, with l2send or l2recv as the command.
+func runL2(ctx context.Context, args []string, r *loadReport) (any, error) {
+	return byLines(args, l2.ErrUsage, r, func(args []string, out io.Writer) error {
+		return l2.Main(ctx, pktgen.Stdio{Out: out, Err: io.Discard}, args)
 	})
 }
 

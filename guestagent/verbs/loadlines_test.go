@@ -33,6 +33,42 @@ func TestPktGen(t *testing.T) {
 	}
 }
 
+// TestL2 sends from one endpoint to the other by l2open's commands, which report what they do; the receiver ends by itself.
+func TestL2(t *testing.T) {
+	p := newPair(t)
+	warm(t, p)
+	began, told := make(chan struct{}, 1), 0
+	rx, err := p.b.Load(t.Context(), client.LoadOptions{Generator: "l2open", Args: strings.Fields("-r " + p.bLink + " l2recv -T 50"),
+		OnProgress: func(json.RawMessage) {
+			select {
+			case began <- struct{}{}:
+			default:
+			}
+		}})
+	must(t, err)
+	received := make(chan json.RawMessage, 1)
+	go func() {
+		b, err := rx.Wait()
+		if err != nil {
+			t.Error(err)
+		}
+		received <- b
+	}()
+	<-began
+	tx, err := p.a.Load(t.Context(), client.LoadOptions{Generator: "l2open", Args: strings.Fields("-r " + p.aLink + " l2send -n 1000 -l 99 -R 4000 -T 50"),
+		OnProgress: func(json.RawMessage) { told++ }})
+	must(t, err)
+	b, err := tx.Wait()
+	must(t, err)
+	var sent, got struct{ Packets, Bytes uint64 }
+	if err := json.Unmarshal(b, &sent); err != nil || sent.Packets != 1000 || sent.Bytes != 99000 || told == 0 {
+		t.Errorf("%v, %d reports, %s", err, told, b)
+	}
+	if err := json.Unmarshal(<-received, &got); err != nil || got.Packets < 1000 || got.Packets > 1020 { // some of others
+		t.Errorf("%v, received %+v", err, got)
+	}
+}
+
 func TestLoadLinesErrors(t *testing.T) {
 	c := local(t)
 	for name, tt := range map[string]struct {
@@ -42,6 +78,9 @@ func TestLoadLinesErrors(t *testing.T) {
 		"option":    {client.LoadOptions{Generator: "pkt-gen", Args: []string{"-Q"}}, wire.Code_INVALID},
 		"help":      {client.LoadOptions{Generator: "pkt-gen", Args: []string{"--help"}}, wire.Code_INVALID},
 		"no link":   {client.LoadOptions{Generator: "pkt-gen", Args: strings.Fields("-i packet:nolink0 -f tx -w 0")}, wire.Code_GUEST},
+		"l2 what":   {client.LoadOptions{Generator: "l2open", Args: strings.Fields("-r lo true")}, wire.Code_INVALID},
+		"l2 option": {client.LoadOptions{Generator: "l2open", Args: strings.Fields("-r lo l2send -Q")}, wire.Code_INVALID},
+		"l2 link":   {client.LoadOptions{Generator: "l2open", Args: strings.Fields("-r nolink0 l2send -n 1")}, wire.Code_GUEST},
 		"forwarder": {client.LoadOptions{Generator: "forwarder", Args: []string{"--no"}}, wire.Code_INVALID},
 		"kernel":    {client.LoadOptions{Generator: "linux-pktgen", Args: []string{"--no"}}, wire.Code_INVALID},
 	} {

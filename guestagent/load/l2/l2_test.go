@@ -1,4 +1,4 @@
-package l2
+package l2_test
 
 import (
 	"bytes"
@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"picolab/guestagent/internal/netns"
+	"picolab/guestagent/load/l2"
 	"picolab/guestagent/load/pktgen"
 )
 
@@ -110,12 +111,12 @@ func TestOpenErrors(t *testing.T) {
 		"": true, "-r lo": true, "-r lo -t tap0 true": true, "true": true, "-x lo true": true,
 		"-r nosuch0 true": false, "-r lo no-such-command": false, "-t this-name-is-too-long true": false,
 	} {
-		if err := OpenMain(t.Context(), &bytes.Buffer{}, strings.Fields(line)); err == nil || errors.Is(err, ErrUsage) != usage {
+		if err := l2.OpenMain(t.Context(), &bytes.Buffer{}, strings.Fields(line)); err == nil || errors.Is(err, l2.ErrUsage) != usage {
 			t.Errorf("%q: %v", line, err)
 		}
 	}
 	var out bytes.Buffer
-	if err := OpenMain(t.Context(), &out, []string{"--help"}); err != nil || out.String() != OpenManual {
+	if err := l2.OpenMain(t.Context(), &out, []string{"--help"}); err != nil || out.String() != l2.OpenManual {
 		t.Errorf("help: %v", err)
 	}
 }
@@ -123,14 +124,14 @@ func TestOpenErrors(t *testing.T) {
 func TestOptionsOfTheOthers(t *testing.T) {
 	std := pktgen.Stdio{Out: &bytes.Buffer{}, Err: &bytes.Buffer{}}
 	for _, line := range []string{"-W", "-n", "-n x", "-i eth0", "extra"} {
-		if err := RecvMain(t.Context(), std, strings.Fields(line)); !errors.Is(err, ErrUsage) {
+		if err := l2.RecvMain(t.Context(), std, strings.Fields(line)); !errors.Is(err, l2.ErrUsage) {
 			t.Errorf("l2recv %q: %v", line, err)
 		}
-		if err := SendMain(t.Context(), std, strings.Fields(line)); !errors.Is(err, ErrUsage) {
+		if err := l2.SendMain(t.Context(), std, strings.Fields(line)); !errors.Is(err, l2.ErrUsage) {
 			t.Errorf("l2send %q: %v", line, err)
 		}
 	}
-	for manual, main := range map[string]func(context.Context, pktgen.Stdio, []string) error{SendManual: SendMain, RecvManual: RecvMain} {
+	for manual, main := range map[string]func(context.Context, pktgen.Stdio, []string) error{l2.SendManual: l2.SendMain, l2.RecvManual: l2.RecvMain} {
 		var out bytes.Buffer
 		if err := main(t.Context(), pktgen.Stdio{Out: &out}, []string{"-h"}); err != nil || out.String() != manual {
 			t.Errorf("help: %v", err)

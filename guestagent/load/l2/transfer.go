@@ -28,6 +28,7 @@ Sends UDP frames to descriptor 3.
   -R rate     frames per second
   -T ms       between reports (1000)
   -X          dump every frame
+  --json      one object a line
 `
 
 // RecvManual is what l2recv --help prints.
@@ -39,6 +40,7 @@ and prints rate and number.
   -n count    end after so many frames
   -T ms       between reports (1000)
   -X          dump every frame
+  --json      one object a line
 `
 
 // silence ends a receiver.
@@ -46,35 +48,82 @@ const silence = 2 * time.Second
 
 // SendMain is the l2send command: the sender of pkt-gen on the descriptor.
 func SendMain(ctx context.Context, std pktgen.Stdio, args []string) error {
-	return run(ctx, std, SendManual, "nldsDSbRTXh", pktgen.Tx, args)
+	return sending().run(ctx, std, args, inherited)
 }
 
 // RecvMain is the l2recv command.
 func RecvMain(ctx context.Context, std pktgen.Stdio, args []string) error {
-	return run(ctx, std, RecvManual, "nTXh", pktgen.Rx, args)
+	return receiving().run(ctx, std, args, inherited)
 }
 
-// run does what a command line says, of pkt-gen's options those named.
-func run(ctx context.Context, std pktgen.Stdio, manual, letters string, f pktgen.Function, args []string) error {
-	help, err := allowed(args, letters)
+// Main is l2open with l2send or l2recv as its command, in one: "-r eth0 l2send -n 1000", for programs. --json before it is the
+// command's.
+func Main(ctx context.Context, std pktgen.Stdio, args []string) error {
+	var json []string
+	if len(args) > 0 && args[0] == "--json" {
+		json, args = args[:1], args[1:]
+	}
+	o, err := parseOpen(args)
+	if err == nil && o.help {
+		err = errors.New("only running")
+	}
+	var p part
+	if err == nil {
+		p, err = partOf(o.command[0])
+	}
+	if err != nil {
+		return fmt.Errorf("%w; %w", err, ErrUsage)
+	}
+	return p.run(ctx, std, append(json, o.command[1:]...), func(_ context.Context, _ string, use pktgen.Use) (pktgen.Port, error) {
+		fd, err := o.open()
+		if err != nil {
+			return nil, err
+		}
+		return adopt(fd, use)
+	})
+}
+
+// part is a part of pkt-gen that is a command.
+type part struct {
+	manual   string
+	letters  string // its options
+	function pktgen.Function
+}
+
+func sending() part   { return part{SendManual, "nldsDSbRTXh", pktgen.Tx} }
+func receiving() part { return part{RecvManual, "nTXh", pktgen.Rx} }
+
+func partOf(name string) (part, error) {
+	switch name {
+	case "l2send":
+		return sending(), nil
+	case "l2recv":
+		return receiving(), nil
+	}
+	return part{}, fmt.Errorf("%q is not l2send or l2recv", name)
+}
+
+// run does what a command line says, on the port that open opens.
+func (p part) run(ctx context.Context, std pktgen.Stdio, args []string, open pktgen.Opener) error {
+	help, err := allowed(args, p.letters)
 	if err == nil && help {
-		_, err = io.WriteString(std.Out, manual)
+		_, err = io.WriteString(std.Out, p.manual)
 		return err
 	}
 	var o *pktgen.Options
 	if err == nil {
-		o, err = pktgen.ParseOptions(append([]string{"-i", "l2:3", "-f", string(f), "-w", "0"}, args...))
+		o, err = pktgen.ParseOptions(append([]string{"-i", "l2:3", "-f", string(p.function), "-w", "0"}, args...))
 	}
 	if err != nil {
 		return fmt.Errorf("%w; %w", err, ErrUsage)
 	}
 	o.UntilSilence, o.Silence = true, silence
-	return o.Run(ctx, std, pktgen.Ports{"l2": inherited})
+	return o.Run(ctx, std, pktgen.Ports{"l2": open})
 }
 
 // allowed refuses options that are not among the letters, and finds -h.
 func allowed(args []string, letters string) (help bool, err error) {
-	var options []getopt.Option
+	options := []getopt.Option{{Long: "json", Set: func(string) error { return nil }}}
 	for _, c := range letters {
 		o := getopt.Option{Name: c, Set: func(string) error { return nil }}
 		switch c {
@@ -96,5 +145,13 @@ func inherited(_ context.Context, _ string, use pktgen.Use) (pktgen.Port, error)
 	if err := unix.Fstat(Descriptor, &s); err != nil || (s.Mode&unix.S_IFMT != unix.S_IFSOCK && s.Mode&unix.S_IFMT != unix.S_IFCHR) {
 		return nil, errors.New("descriptor 3 is no socket or tap device: start this by l2open")
 	}
-	return tap.Adopt(Descriptor, use.Size)
+	return adopt(Descriptor, use)
+}
+
+func adopt(fd int, use pktgen.Use) (pktgen.Port, error) {
+	p, err := tap.Adopt(fd, use.Size)
+	if err != nil {
+		return nil, errors.Join(err, unix.Close(fd))
+	}
+	return p, nil
 }

@@ -149,10 +149,17 @@ func Main(ctx context.Context, out io.Writer, dir string, args []string) (err er
 	return o.print(out, append(queues, Total(queues)))
 }
 
+// soFar is the name of the sum of all queues before the end.
+const soFar = "so far"
+
 func (o *command) progress(out io.Writer, queues []Queue) {
-	if t := Total(queues); !o.json {
-		_, _ = fmt.Fprintf(out, "%d packets, %d errors so far\n", t.Packets, t.Errors)
+	t := Total(queues)
+	if o.json {
+		t.Name = soFar
+		_ = json.NewEncoder(out).Encode(t)
+		return
 	}
+	_, _ = fmt.Fprintf(out, "%d packets, %d errors so far\n", t.Packets, t.Errors)
 }
 
 func (o *command) print(out io.Writer, queues []Queue) error {

@@ -150,8 +150,17 @@ func TestRun(t *testing.T) {
 		!strings.Contains(out.String(), "total: 3000 packets in 0.001234 s, 2431116 pps, 1166935680 bps, 0 errors\n") {
 		t.Errorf("%v\n%s", err, out.String())
 	}
-	if now, err := g.progress(); err != nil || now[2].Packets != 1000 {
+	now, err := g.progress()
+	if err != nil || now[2].Packets != 1000 {
 		t.Errorf("progress %v, %v", now, err)
+	}
+	for _, json := range []bool{false, true} {
+		var line bytes.Buffer
+		o.json = json
+		o.progress(&line, now)
+		if !strings.Contains(line.String(), "3000") || !strings.Contains(line.String(), "so far") || json != strings.HasPrefix(line.String(), "{") {
+			t.Errorf("progress %q", line.String())
+		}
 	}
 	if err := g.Close(); err != nil {
 		t.Error(err)

@@ -74,3 +74,54 @@ func (t *transfer) receiveBatch(b *batch) error {
 	}
 	return nil
 }
+
+// copies is one datagram, to be sent many times with a call.
+type copies struct {
+	messages [batchSize]mmsghdr
+	vector   unix.Iovec
+	size     int
+}
+
+// newCopies is for b, which is not empty.
+func newCopies(b []byte) *copies {
+	c := &copies{size: len(b)}
+	c.vector.Base = &b[0]
+	c.vector.SetLen(len(b))
+	for i := range c.messages {
+		c.messages[i].header.Iov = &c.vector
+		c.messages[i].header.SetIovlen(1)
+	}
+	return c
+}
+
+// send sends n of them, at most batchSize, and returns how many the system took; an error is that of the first.
+func (c *copies) send(s *socket, n int) (int, error) {
+	call := syscall.RawSyscall6
+	if !s.isDirect {
+		call = syscall.Syscall6
+	}
+	for {
+		k, _, e := call(unix.SYS_SENDMMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&c.messages[0])), uintptr(n), 0, 0, 0)
+		switch e {
+		case 0:
+			return int(k), nil
+		case unix.EINTR:
+			runtime.Gosched() // what the signal was for
+		default:
+			return 0, e
+		}
+	}
+}
+
+// sendCopies counts the datagrams of one call, each as a call of its own.
+func (t *transfer) sendCopies(c *copies, limit uint64) error {
+	n := batchSize
+	if limit > 0 {
+		n = int(min(batchSize, (limit-t.BytesSent+uint64(c.size)-1)/uint64(c.size)))
+	}
+	k, err := c.send(t.sock, n)
+	t.SendCalls += uint64(k)
+	t.BytesSent += uint64(k * c.size)
+	t.progress.Store(t.BytesSent)
+	return err
+}
