@@ -3,7 +3,9 @@ package vale
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"testing"
 	"time"
 )
@@ -18,13 +20,15 @@ func frame(dst, src uint32, n int) Frame {
 	return Frame{Data: b}
 }
 
-// stepped returns a switch that only the test works, with pipes.
+// stepped returns a switch that only the test works, with pipes. Its clock stands still: no port waits because another one's
+// work took so long.
 func stepped(t testing.TB, pipes, size int) (*Switch, []*Pipe) {
 	t.Helper()
 	s, err := newSwitch(Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.waker.clock = func() int64 { return 0 }
 	t.Cleanup(func() {
 		if err := s.Close(); err != nil {
 			t.Error(err)
@@ -70,6 +74,7 @@ const benchBatch = 128
 // newCourse makes one with macs addresses in all and frames of n bytes.
 func newCourse(b *testing.B, ports, macs, n int) *course {
 	s, pipes := stepped(b, ports, 4*benchBatch*n)
+	s.waker.clock = monotonic
 	c := &course{s: s, pipes: pipes, in: make([][]Frame, ports)}
 	per := macs / ports
 	for p := range pipes {
@@ -117,4 +122,53 @@ func benchForward(b *testing.B, ports, macs, n int) {
 	b.ReportMetric(own, "ns/frame")
 	b.ReportMetric(all, "ns/frame-with-peers")
 	b.ReportMetric(allocs, "allocs/batch")
+}
+
+// hostilities are what a flooder sends.
+func hostilities() map[string][]Frame {
+	big := packet{payload: 60000, size: 48}.build()
+	big.Data[5] = 1 // to a port that takes no segments
+	all := frame(0, 7, 60)
+	copy(all.Data, "\xff\xff\xff\xff\xff\xff")
+	return map[string][]Frame{
+		"none": nil, "short": {{}}, "long": {{Data: make([]byte, MaxFrame+1)}}, "header": {{Header{1, 77, 0, 0, 65535, 65535}, make([]byte, 100)}},
+		"its-own": {frame(7, 7, 60)}, "broadcast": {all}, "unknown": {frame(0xdead, 7, 60)}, "unread": {frame(9, 7, 60)}, "segments": {big},
+	}
+}
+
+// BenchmarkHostile is how much of its rate a pair of ports has left that sends as fast as the switch lets it, while a third one
+// floods the switch with the worst; a fourth one takes nothing.
+func BenchmarkHostile(b *testing.B) {
+	all := hostilities()
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		b.Run(name, func(b *testing.B) {
+			alone, flooded := 0.0, 0.0
+			for b.Loop() {
+				alone = max(alone, pairRate(b, nil))
+				flooded = max(flooded, pairRate(b, all[name]))
+			}
+			b.ReportMetric(flooded/1e6, "Mframes/s")
+			b.ReportMetric(flooded/alone, "of-its-rate")
+		})
+	}
+}
+
+// pairRate returns how many frames a second two ports exchange, in the best of some spans.
+func pairRate(b *testing.B, flood []Frame) (best float64) {
+	c := newCourse(b, 2, 2, 64)
+	other := NewPipe(0, 0)
+	_ = c.s.Attach("unread", other.Port())
+	if flood != nil {
+		_ = c.s.Attach("flooder", &flooder{frames: flood})
+	}
+	other.Write([]Frame{frame(1, 9, 60)}) // known, and never reads
+	for range 20 {
+		c.total = 0
+		t := time.Now()
+		for range 128 {
+			c.step()
+		}
+		best = max(best, float64(c.total)/time.Since(t).Seconds())
+	}
+	return best
 }

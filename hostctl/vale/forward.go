@@ -24,6 +24,7 @@ type member struct {
 	rate   *rate
 	line   *line
 	mirror Sink
+	owes   account
 }
 
 // scratch is memory for a round.
@@ -46,11 +47,27 @@ func (s *Switch) round() (moved int) {
 	if len(s.lines) > 0 {
 		moved += s.arrivals()
 	}
-	for _, m := range s.members {
-		if !m.removed {
-			moved += s.receive(m)
+	if fair := len(s.members) > 2; fair {
+		moved += s.takeTurns()
+	} else {
+		for _, m := range s.members {
+			if !m.removed {
+				moved += s.receive(m)
+			}
 		}
 	}
+	if len(s.scratch.touched) > 0 {
+		s.flushAll()
+	}
+	if s.failed != nil {
+		s.bury()
+	}
+	return moved
+}
+
+// flushAll is the second half of a round: each port is given what is listed for it.
+func (s *Switch) flushAll() {
+	began := s.waker.clock()
 	for len(s.scratch.touched) > 0 {
 		t := s.scratch.touched
 		m := t[len(t)-1]
@@ -58,10 +75,7 @@ func (s *Switch) round() (moved int) {
 		m.listed = false
 		s.flush(m)
 	}
-	if s.failed != nil {
-		s.bury()
-	}
-	return moved
+	s.settle(s.waker.clock() - began)
 }
 
 // clockRounds is how often, in rounds, the clock is looked at; a sleep counts as that many.
@@ -102,7 +116,7 @@ func (s *Switch) receive(m *member) int {
 		m.count.FromFlooded += uint64(n)
 	}
 	if only != nil && only != everybody {
-		s.deliverAll(only, batch)
+		s.deliverAll(m, only, batch)
 		return n
 	}
 	for i := range batch {
@@ -111,6 +125,7 @@ func (s *Switch) receive(m *member) int {
 		case everybody:
 			s.flood(m, &batch[i])
 		default:
+			m.owes.listed++
 			s.enlist(d, &batch[i])
 		}
 	}
@@ -135,11 +150,14 @@ func (m *member) hush(batch []Frame) {
 }
 
 // deliverAll is for a batch that goes to one port, which needs no list unless it has one already.
-func (s *Switch) deliverAll(m *member, batch []Frame) {
+func (s *Switch) deliverAll(from, m *member, batch []Frame) {
 	if !m.listed {
+		before := m.count.ToFull
 		s.deliver(m, batch)
+		from.owes.refused += m.count.ToFull - before
 		return
 	}
+	from.owes.listed += len(batch)
 	for i := range batch {
 		s.enlist(m, &batch[i])
 	}
@@ -233,6 +251,7 @@ func (s *Switch) flood(from *member, f *Frame) {
 		return
 	}
 	from.count.FromFlooded++
+	from.owes.listed += len(s.members) - 1
 	for _, m := range s.members {
 		if m != from {
 			s.enlist(m, f)

@@ -50,6 +50,7 @@ type Switch struct {
 	store   store
 	failed  []*member // to be closed
 	pace    pace
+	used    int64 // nanoseconds, by all ports; see account
 }
 
 // New returns a switch without ports, which works until Close.
