@@ -75,6 +75,7 @@ func TestPingJumbo(t *testing.T) {
 
 func TestPingFlood(t *testing.T) {
 	p := newPair(t)
+	warm(t, p)
 	for _, preload := range []int{1, 16} {
 		st, err := p.a.PingHost(t.Context(), client.PingOptions{Target: p.bIP, Size: 1440, Flood: true, Preload: preload, Duration: 300 * time.Millisecond})
 		must(t, err)
