@@ -37,6 +37,7 @@ func TestInsideVale(t *testing.T) {
 	t.Run("ping", func(t *testing.T) { checkSwitchedPings(t, l) })
 	t.Run("transfer", func(t *testing.T) { checkSwitchedTransfers(t, l) })
 	t.Run("queues", func(t *testing.T) { checkQueues(t, l) })
+	t.Run("generators", func(t *testing.T) { checkGenerators(t, l) })
 	t.Run("link", func(t *testing.T) { checkSetLink(t, l) })
 	t.Run("reboot", func(t *testing.T) { checkSwitchedReboot(t, l) })
 	if found := l.Findings(); len(found) > 0 {
