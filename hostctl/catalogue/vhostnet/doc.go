@@ -17,5 +17,13 @@ var needs = []string{}
 
 // Cases returns the suite in the document's order.
 func Cases() []*catalogue.Case {
-	return []*catalogue.Case{&dataTransfer, &ping, &pingOversize, &pingFlood, &jumbo, &vlan}
+	return []*catalogue.Case{
+		&dataTransfer,
+		&ping, &pingOversize, &pingFlood,
+		&jumbo,
+		&vlan,
+		&multicast,
+		&offloadTSO, &offloadGSO,
+		&netperfStress,
+	}
 }

@@ -12,6 +12,8 @@ import (
 func all(int) bool              { return true }
 func size(n int) func(int) bool { return func(s int) bool { return s == n } }
 
+const kernelBug = "BUG: kernel NULL pointer dereference, address: 0000000000000000"
+
 // TestPass shows that every instance passes on a lab where all is well.
 func TestPass(t *testing.T) {
 	results, err := fake.Run(t.TempDir(), vhostnet.Cases(), "vhostnet", fake.Faults{})
@@ -43,13 +45,24 @@ func TestFail(t *testing.T) {
 		{"the guest is dead afterwards", "vhostnet.ping-oversize", fake.Faults{Loss: size(56)}, "ping afterwards"},
 		{"the guest is dead after the flood", "vhostnet.ping-flood", fake.Faults{Loss: size(56)}, "ping after a flood of 1500"},
 		{"the kernel complains in the flood", "vhostnet.ping-flood",
-			fake.Faults{Oops: "BUG: kernel NULL pointer dereference, address: 0000000000000000"}, "kernel log of a"},
+			fake.Faults{Oops: kernelBug}, "kernel log of a"},
 		{"a byte is wrong", "vhostnet.data-transfer", fake.Faults{Corrupt: true}, "host to guest"},
 		{"the guest is dead after the transfer", "vhostnet.data-transfer", fake.Faults{Loss: size(56)}, "ping afterwards"},
 		{"the MTU is not used", "vhostnet.jumbo[nic=e1000]", fake.Faults{ShortMTU: true}, "ping 16082 bytes"},
 		{"frames reach the other VLAN", "vhostnet.vlan", fake.Faults{LeakVLANs: true}, "ping from VLAN 10 to 20"},
 		{"frames do not reach the same VLAN", "vhostnet.vlan", fake.Faults{Loss: size(56)}, "ping in the same VLAN"},
 		{"full frames do not", "vhostnet.vlan", fake.Faults{Loss: size(1472)}, "ping full frames"},
+		{"a group hears nothing", "vhostnet.multicast", fake.Faults{LoseTo: "03:00:00:00:40:00"}, "packet to 03:00:00:00:40:00"},
+		{"a station hears nothing", "vhostnet.multicast", fake.Faults{LoseTo: "02:00:5e:c0:01:64"}, "packet to 02:00:5e:c0:01:64"},
+		{"no segment is large", "vhostnet.offload-tso", fake.Faults{Segments: 1514}, "largest frame captured"},
+		{"a byte of a large segment is wrong", "vhostnet.offload-tso", fake.Faults{Corrupt: true}, "guest to host"},
+		{"tso is not to be had", "vhostnet.offload-tso", fake.Faults{KeepFeatures: true}, "gso by ethtool"},
+		{"a segment is large without tso", "vhostnet.offload-gso", fake.Faults{Segments: 9014}, "largest frame captured"},
+		{"tso stays", "vhostnet.offload-gso", fake.Faults{KeepFeatures: true}, "tso by ethtool"},
+		{"nobody answers netperf", "vhostnet.netperf-stress", fake.Faults{NoServer: true}, "TCP_STREAM host to guest"},
+		{"nothing moves", "vhostnet.netperf-stress", fake.Faults{Stall: true}, "UDP_STREAM guest to host"},
+		{"the guest is dead after netperf", "vhostnet.netperf-stress", fake.Faults{Loss: size(56)}, "ping afterwards"},
+		{"the kernel complains under netperf", "vhostnet.netperf-stress", fake.Faults{Oops: kernelBug}, "kernel log of a"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -16,7 +16,8 @@ var (
 // document's own has the same item twice.
 func Cases() []*catalogue.Case {
 	return []*catalogue.Case{
-		&driverInfo, &featuresDefault, &linkStatusOn, &macChange, &mtuMax, &mtuSet, &ping, &pingOversize, &pingFlood,
-		&captureSize, &udpFile, &vlan, &hotplugQMP, &hotplugHMP, &hotplugLegacy, &linkStatusOff, &featuresOff,
+		&driverInfo, &featuresDefault, &offloadQuery, &offloadToggle, &linkStatusOn, &macChange, &mtuMax, &mtuSet,
+		&ping, &pingOversize, &pingFlood, &captureSize, &udpFile, &vlan, &hotplugQMP, &hotplugHMP, &hotplugLegacy, &linkStatusOff,
+		&featuresOff,
 	}
 }

@@ -74,6 +74,12 @@ func TestFail(t *testing.T) {
 		{"no card appears, typed", "vnic.hotplug-hmp", fake.Faults{NoHotplug: true}, "link after device_add"},
 		{"the typed card carries nothing", "vnic.hotplug-hmp", fake.Faults{Loss: all}, "ping through the card"},
 		{"the card carries nothing", "vnic.hotplug-qmp", fake.Faults{Loss: all}, "ping through the card"},
+		{"a flag is missing", "vnic.offload-query", fake.Faults{NoFeature: "rx-gro"}, "generic-receive-offload"},
+		{"the device has no tso", "vnic.offload-query[nic=virtio]", fake.Faults{Flip: []int{11}}, "feature bit 11"},
+		{"the device has no checksums", "vnic.offload-query[nic=virtio]", fake.Faults{Flip: []int{0}}, "feature bit 0"},
+		{"nothing can be switched", "vnic.offload-toggle", fake.Faults{KeepFeatures: true}, "tso switched"},
+		{"a flag cannot be switched", "vnic.offload-toggle", fake.Faults{NoFeature: "tx-scatter-gather"}, "sg (absent)"},
+		{"the guest is dead after the switches", "vnic.offload-toggle", fake.Faults{Loss: all}, "ping afterwards"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
