@@ -25,6 +25,7 @@ type member struct {
 	line   *line
 	mirror Sink
 	owes   account
+	takes  Offloads // as asked last
 }
 
 // scratch is memory for a round.
@@ -47,7 +48,7 @@ func (s *Switch) round() (moved int) {
 	if len(s.lines) > 0 {
 		moved += s.arrivals()
 	}
-	if fair := len(s.members) > 2; fair {
+	if len(s.members) > 2 && !s.free {
 		moved += s.takeTurns()
 	} else {
 		for _, m := range s.members {
@@ -67,7 +68,6 @@ func (s *Switch) round() (moved int) {
 
 // flushAll is the second half of a round: each port is given what is listed for it.
 func (s *Switch) flushAll() {
-	began := s.waker.clock()
 	for len(s.scratch.touched) > 0 {
 		t := s.scratch.touched
 		m := t[len(t)-1]
@@ -75,7 +75,6 @@ func (s *Switch) flushAll() {
 		m.listed = false
 		s.flush(m)
 	}
-	s.settle(s.waker.clock() - began)
 }
 
 // clockRounds is how often, in rounds, the clock is looked at; a sleep counts as that many.
@@ -125,7 +124,6 @@ func (s *Switch) receive(m *member) int {
 		case everybody:
 			s.flood(m, &batch[i])
 		default:
-			m.owes.listed++
 			s.enlist(d, &batch[i])
 		}
 	}
@@ -157,7 +155,6 @@ func (s *Switch) deliverAll(from, m *member, batch []Frame) {
 		from.owes.refused += m.count.ToFull - before
 		return
 	}
-	from.owes.listed += len(batch)
 	for i := range batch {
 		s.enlist(m, &batch[i])
 	}
@@ -224,6 +221,7 @@ func (s *Switch) route(m *member, f *Frame) *member {
 		m.count.FromFiltered++
 		return nil
 	}
+	m.toCut(f, m.dest)
 	return m.dest
 }
 
@@ -251,7 +249,7 @@ func (s *Switch) flood(from *member, f *Frame) {
 		return
 	}
 	from.count.FromFlooded++
-	from.owes.listed += len(s.members) - 1
+	from.owes.copies += len(s.members) - 2
 	for _, m := range s.members {
 		if m != from {
 			s.enlist(m, f)
@@ -306,7 +304,8 @@ func (s *Switch) deliver(m *member, frames []Frame) {
 // deliverPlain is deliver for a port whose line is good.
 func (s *Switch) deliverPlain(m *member, frames []Frame) {
 	if offloaded(frames) {
-		s.complete(m, frames, s.callOffloads(m))
+		m.takes = s.callOffloads(m)
+		s.complete(m, frames, m.takes)
 		return
 	}
 	s.send(m, frames)

@@ -50,7 +50,8 @@ type Switch struct {
 	store   store
 	failed  []*member // to be closed
 	pace    pace
-	used    int64 // nanoseconds, by all ports; see account
+	used    int64 // by all ports; see account
+	free    bool  // nobody has to wait, for tests that look at single rounds
 }
 
 // New returns a switch without ports, which works until Close.

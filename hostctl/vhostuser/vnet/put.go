@@ -121,7 +121,7 @@ func (t *put) fill(f *Frame, buffers int) {
 	t.bytes += uint64(len(f.Data))
 	c := &t.chains[t.first]
 	if b := c.WriteHead(); buffers == 1 && t.size == headerSize && len(b) >= headerSize+len(f.Data) {
-		copy(b[headerSize:], f.Data)
+		copyFrame(b[headerSize:], f.Data)
 		t.writeHeader(b, f)
 		c.Wrote(headerSize + len(f.Data))
 		t.first++
