@@ -32,6 +32,7 @@ func Example() {
 		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = server.Serve(ctx) })
 
