@@ -41,7 +41,7 @@ var pingOversize = catalogue.Case{
 		Criterion: "ping the guest with the 65508 size: if the packet loss ratio is not one hundred, fail the whole testecases",
 		Note: "65507 is the most an IPv4 packet can carry (65535 - 20 - 8). The sender's kernel refuses one byte more " +
 			"with EMSGSIZE, and ping(8) today does not even print a loss; a refused request counts as sent and lost. " +
-			"That the guest is alive afterwards is checked too."},
+			"So that the guest sees one, it is sent in fragments as well. That the guest is alive afterwards is checked too."},
 	Where:    where,
 	Topology: catalogue.OneGuest().OnBackends().OnMachines(),
 	Matrix:   catalogue.Cards("off").Backends().Machines().EveryModel(),
@@ -53,6 +53,7 @@ var pingOversize = catalogue.Case{
 	Steps: []string{
 		"for each interval: ping -s 65508 -i INTERVAL -c COUNT from the host",
 		"the loss of each must be 100 %",
+		"send the same in fragments past the sender's kernel: the guest must not put them together, nor answer",
 		"ping normally: the loss must be zero",
 	},
 	Run: pings.Oversize,

@@ -41,6 +41,7 @@ func TestFail(t *testing.T) {
 	}{
 		{"one size is lost", "vhostnet.ping", fake.Faults{Loss: size(1505)}, "ping 1505 bytes"},
 		{"all is lost", "vhostnet.ping", fake.Faults{Loss: all}, "ping 0 bytes"},
+		{"fragments that are too many are answered", "vhostnet.ping-oversize", fake.Faults{Glued: true}, "65508 bytes in fragments"},
 		{"an oversized request is answered", "vhostnet.ping-oversize", fake.Faults{Oversized: true}, "ping 65508 bytes"},
 		{"the guest is dead afterwards", "vhostnet.ping-oversize", fake.Faults{Loss: size(56)}, "ping afterwards"},
 		{"the guest is dead after the flood", "vhostnet.ping-flood", fake.Faults{Loss: size(56)}, "ping after a flood of 1500"},

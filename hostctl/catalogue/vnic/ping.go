@@ -38,7 +38,8 @@ var pingOversize = catalogue.Case{
 	Seed: catalogue.Seed{Doc: doc, Item: pingItem + " 2)",
 		Criterion: "ping guest_ip -c ping_counts -s 65508: the packet loss ratio should be 100%",
 		Note: "65507 is the most an IPv4 packet can carry. The sender's kernel refuses one byte more with EMSGSIZE; a " +
-			"refused request counts as sent and lost. That the guest is alive afterwards is checked too."},
+			"refused request counts as sent and lost. So that the guest sees one, it is sent in fragments as well. That the " +
+			"guest is alive afterwards is checked too."},
 	Where:    where,
 	Topology: catalogue.OneGuest().OnBackends().OnMachines(),
 	Matrix:   catalogue.Cards("off").Backends().Machines().EveryModel(),
@@ -50,6 +51,7 @@ var pingOversize = catalogue.Case{
 	Steps: []string{
 		"ping -c 10 -s 65508 from the host",
 		"the loss must be 100 %",
+		"send the same in fragments past the sender's kernel: the guest must not put them together, nor answer",
 		"ping normally: the loss must be zero",
 	},
 	Run: pings.Oversize,

@@ -53,6 +53,7 @@ func TestFail(t *testing.T) {
 		{"the filter has the old address", "vnic.mac-change[nic=virtio]", fake.Faults{KeepFilter: true}, "query-rx-filter main-mac"},
 		{"all is lost", "vnic.ping", fake.Faults{Loss: all}, "ping 0 bytes every 100ms"},
 		{"one size is lost", "vnic.ping", fake.Faults{Loss: size(4192)}, "ping 4192 bytes"},
+		{"fragments that are too many are answered", "vnic.ping-oversize", fake.Faults{Glued: true}, "65508 bytes in fragments"},
 		{"an oversized request is answered", "vnic.ping-oversize", fake.Faults{Oversized: true}, "ping 65508 bytes"},
 		{"the guest is dead afterwards", "vnic.ping-oversize", fake.Faults{Loss: size(56)}, "ping afterwards"},
 		{"the kernel complains in the flood", "vnic.ping-flood",

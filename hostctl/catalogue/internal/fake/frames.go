@@ -93,3 +93,24 @@ func fragment(from, to netip.Addr, n, at int, more bool) []byte {
 	copy(p[16:], to.AsSlice())
 	return p
 }
+
+// reassemble has the guest that a fragment is for count it when it ends past what a packet may have, or answer.
+func (l *Lab) reassemble(frame []byte) {
+	const header = 14
+	if len(frame) < header+ipHeader || binary.BigEndian.Uint16(frame[12:]) != etherIPv4 {
+		return
+	}
+	p := frame[header:]
+	to, _ := netip.AddrFromSlice(p[16:20])
+	end := 8*int(binary.BigEndian.Uint16(p[6:])&0x1fff) + len(p) - ipHeader
+	for _, g := range l.guests {
+		switch {
+		case end+ipHeader <= 0xffff || g.outlet(to) == nil || !has(g.outlet(to), to):
+		case l.Faults.Glued:
+			from, _ := netip.AddrFromSlice(p[12:16])
+			l.echo(l.header(hostMAC, g.links[0].Mac, 0, etherIPv4), to, from, 1, int(g.links[0].Mtu))
+		default:
+			g.unglued++
+		}
+	}
+}

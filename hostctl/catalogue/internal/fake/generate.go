@@ -90,6 +90,7 @@ func (n *node) replay(path string) error {
 
 // deliver writes a frame to the captures of guests that joined its address.
 func (l *Lab) deliver(frame []byte) {
+	l.reassemble(frame)
 	to := net.HardwareAddr(frame[:6]).String()
 	group := frame[0]&1 != 0
 	for _, c := range l.captures {

@@ -50,6 +50,7 @@ type Faults struct {
 	Untagged     bool                // frames of a VLAN carry no tag
 	KeepVLAN     bool                // a VLAN's link stays when it is removed
 	CutFrames    bool                // captures show packets of another length
+	Glued        bool                // the guests put together fragments that are too many
 	Fossil       bool                // QEMU knows the commands of its first years
 	Forget       bool                // what is undone stays done: a lab that an instance leaves changed
 }

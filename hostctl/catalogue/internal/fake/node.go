@@ -30,6 +30,7 @@ type node struct {
 	joined   []string // addresses beside the cards' own
 	offloads map[string]map[string]*wire.Feature
 	sent     map[string]uint64 // counters, of all links
+	unglued  int               // fragments that came to too much
 	lost     bool
 }
 
@@ -108,6 +109,9 @@ func (n *node) Run(context.Context, ...string) (client.Output, error) {
 func (n *node) ReadFile(_ context.Context, path string) ([]byte, error) {
 	n.lab.mu.Lock()
 	defer n.lab.mu.Unlock()
+	if path == "/proc/net/snmp" {
+		return fmt.Appendf(nil, "Ip: Forwarding ReasmFails FragOKs\nIp: 2 %d 0\nTcp: A\nTcp: 1\n", n.unglued), nil
+	}
 	rest, _ := strings.CutPrefix(path, "/sys/class/net/")
 	name, file, _ := strings.Cut(rest, "/")
 	l, err := n.find(name)

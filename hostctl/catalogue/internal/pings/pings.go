@@ -45,19 +45,6 @@ func once(t *catalogue.T, o client.PingOptions) {
 	}
 }
 
-// Oversize pings guest "a" with size, which is more than a packet can carry, at
-// each of intervals, count times: all must be lost.  Then it pings alive times
-// at the first interval: the guest must have stayed well.
-func Oversize(t *catalogue.T) {
-	host, guest := t.Host(), t.Guest("a").Addr(0)
-	for _, interval := range t.Durations("intervals") {
-		stats := host.Ping(client.PingOptions{Target: guest, Size: t.Int("size"), Interval: interval, Count: t.Int("count")})
-		t.AllLost(fmt.Sprintf("ping %d bytes every %v", t.Int("size"), interval), stats)
-	}
-	t.NoLoss("ping afterwards", host.Ping(client.PingOptions{Target: guest, Size: plain,
-		Interval: t.Durations("intervals")[0], Count: t.Int("alive")}))
-}
-
 // Flood floods guest "a" with each of sizes as far as bound says, and pings it
 // after each count times at interval: nothing may be lost then, and no kernel
 // may have complained.
