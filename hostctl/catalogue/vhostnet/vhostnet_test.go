@@ -67,6 +67,7 @@ func TestFail(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel() // they wait for what does not come
 			results, err := fake.Run(t.TempDir(), vhostnet.Cases(), tt.selector, tt.faults)
 			if err != nil {
 				t.Fatal(err)
