@@ -212,11 +212,12 @@ func (c *Capture) next(rc syscall.RawConn, sink Sink, buf []byte) (*pcapng.Packe
 		return !errors.Is(err, unix.EAGAIN)
 	}
 	for {
+		stopped := c.stop.Load() // what came before Stop is there when it is looked for after this, and not only after a flush
 		if cerr := rc.Control(func(fd uintptr) { try(fd) }); cerr != nil {
 			return nil, fmt.Errorf("capture: %w", cerr)
 		}
 		if errors.Is(err, unix.EAGAIN) {
-			if ferr := sink.Flush(); ferr != nil || c.stop.Load() {
+			if ferr := sink.Flush(); ferr != nil || stopped {
 				return nil, ferr
 			}
 			if rerr := rc.Read(try); errors.Is(rerr, os.ErrDeadlineExceeded) {

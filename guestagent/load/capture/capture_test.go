@@ -208,6 +208,34 @@ func TestDropsAreCounted(t *testing.T) {
 	}
 }
 
+// hasty is a sink that takes its time to flush: meanwhile frames come, and the capture is stopped.
+type hasty struct {
+	meanwhile func()
+	n         int
+}
+
+func (h *hasty) Write(pcapng.Packet) error { h.n++; return nil }
+
+func (h *hasty) Flush() error {
+	if h.meanwhile != nil {
+		h.meanwhile()
+		h.meanwhile = nil
+	}
+	return nil
+}
+
+// TestStopKeepsWhatWaits: frames that came before Stop are taken, also those that came while the sink was busy.
+func TestStopKeepsWhatWaits(t *testing.T) {
+	c, err := capture.Open(capture.Options{Link: "lo", Filter: "udp"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sink := &hasty{meanwhile: func() { send(t, 3, 100); c.Stop() }}
+	if st, err := c.Run(t.Context(), sink); err != nil || st.Packets != 3 || sink.n != 3 {
+		t.Errorf("%+v, %d frames written, %v", st, sink.n, err)
+	}
+}
+
 func TestLines(t *testing.T) {
 	out, _ := record(t, func() { send(t, 3, 100) }, "-i", "lo", "-nlU", "-c", "3", "udp")
 	if strings.Count(out, "\n") != 3 || !strings.Contains(out, "IP 127.0.0.1:") || !strings.Contains(out, "UDP, length 142") {
