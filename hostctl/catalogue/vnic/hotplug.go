@@ -130,25 +130,21 @@ func (h *hotCard) use() {
 }
 
 func (h *hotCard) unplug() {
+	netdevDel := func() { h.qemu.do("netdev_del", catalogue.Args{"id": hotNetdev}) }
 	if h.order == "netdev-first" {
-		h.delNetdev()
+		netdevDel()
 	}
 	h.qemu.do("device_del", catalogue.Args{"id": hotDevice})
 	event := h.guest.Event("DEVICE_DELETED", func(data map[string]any) bool { return data["device"] == hotDevice })
 	catalogue.Equal(h.t, h.name("DEVICE_DELETED names the device"), any(hotDevice), event["device"], catalogue.JSON(event))
 	if h.order == "device-first" {
-		h.delNetdev()
+		netdevDel()
+	}
+	if h.rings { // a netdev holds its socket as long as there is the card
+		h.qemu.do("chardev-remove", catalogue.Args{"id": hotSocket})
 	}
 	h.await("link after device_del", false)
 	h.plugged = false
-}
-
-// delNetdev takes the back-end away, and the socket it is on.
-func (h *hotCard) delNetdev() {
-	h.qemu.do("netdev_del", catalogue.Args{"id": hotNetdev})
-	if h.rings {
-		h.qemu.do("chardev-remove", catalogue.Args{"id": hotSocket})
-	}
 }
 
 // remove takes away what a broken-off instance left.  What is gone already is
