@@ -50,7 +50,7 @@ func Main(ctx context.Context, started time.Time) {
 		"network": g.network, "cold plug": g.plug.run, "hot plug": g.plug.watch, "shell": g.shell,
 	}
 	if g.site != nil {
-		tasks["site"], tasks["consoles"], tasks["signals"] = g.work, g.consoles, g.signals
+		tasks["site"], tasks["consoles"], tasks["signals"], tasks["power button"] = g.work, g.consoles, g.signals, g.powerButton
 	}
 	for name, f := range tasks {
 		work.Go(func() { safely(name, func() { f(ctx) }) })

@@ -8,10 +8,10 @@ import (
 	"picolab/images/manifest"
 )
 
-// bootable returns the kernel file that QEMU is given. Under TCG it is unpacked here, once: the guest would spend a second
-// on it at every boot.
+// bootable returns the kernel file that QEMU is given. For a slow guest it is unpacked here, once: it would spend a second on
+// it at every boot under TCG, and ten in an emulated machine.
 func (l *Lab) bootable(m *manifest.Manifest) (string, error) {
-	if l.spec.Accel != AccelTCG || l.env.Cache == "" {
+	if !l.spec.emulated() || l.env.Cache == "" {
 		return m.Kernel(), nil
 	}
 	path, err := inflate.KernelFile(filepath.Join(l.env.Cache, "kernels"), m.Kernel(), m.KernelSHA256())

@@ -57,7 +57,7 @@ func (v *VM) startQEMU(ctx context.Context) (*run, error) {
 	}
 	token := initrd.NewToken()
 	b := initrd.Boot{Token: token, Image: v.image.ID, Hostname: v.spec.Name, Port: agentPort}
-	if err := initrd.Write(v.initrd(), v.image, v.lab.spec.Accel == AccelTCG, b); err != nil {
+	if err := initrd.Write(v.initrd(), v.image.Segments(), v.lab.spec.emulated(), b); err != nil {
 		return nil, infra("prepare guest %s: %w", v.spec.Name, err)
 	}
 	log, err := os.OpenFile(filepath.Join(v.dir, "qmp.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)

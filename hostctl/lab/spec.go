@@ -65,6 +65,9 @@ const (
 	AccelTCG  = "tcg"
 )
 
+// emulated says whether guests are slow: their processor is emulated, or that of a machine around them is.
+func (s Spec) emulated() bool { return s.Accel == AccelTCG || s.Nesting > 0 }
+
 // WithDefaults returns a copy of s with every default filled in, as Up runs it; an accelerator and backends of "auto" stay.
 func (s Spec) WithDefaults() Spec {
 	if s.Accel == "" {

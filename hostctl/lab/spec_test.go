@@ -214,3 +214,13 @@ func TestBackends(t *testing.T) {
 		t.Error("the spec was changed")
 	}
 }
+
+// TestEmulated: what makes guests slow is emulation anywhere.
+func TestEmulated(t *testing.T) {
+	for s, want := range map[string]bool{"tcg 0": true, "kvm 0": false, "kvm 1": true, "tcg 1": true} {
+		accel, nesting, _ := strings.Cut(s, " ")
+		if got := (Spec{Accel: accel, Nesting: int(nesting[0] - '0')}).emulated(); got != want {
+			t.Errorf("%s: %v", s, got)
+		}
+	}
+}

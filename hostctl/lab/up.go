@@ -134,11 +134,11 @@ func (l *Lab) loadImages(context.Context) error {
 	return nil
 }
 
-// bootGuests boots all guests: side by side under KVM, one after another under TCG, where two boots at a time on few
+// bootGuests boots all guests: side by side under KVM, one after another where they are slow, and two boots at a time on few
 // cores take more than twice as long as one.
 func (l *Lab) bootGuests(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
-	if l.spec.Accel == AccelTCG {
+	if l.spec.emulated() {
 		group.SetLimit(1)
 	}
 	for _, v := range l.vms {
@@ -152,9 +152,9 @@ func (l *Lab) bootGuests(ctx context.Context) error {
 	return group.Wait()
 }
 
-// turn waits until this lab, and under TCG any lab of this machine, boots no other guest.
+// turn waits until this lab, and where guests are slow any lab of this machine, boots no other guest.
 func (l *Lab) turn(ctx context.Context) (release func(), err error) {
-	if l.spec.Accel != AccelTCG {
+	if !l.spec.emulated() {
 		return func() {}, nil
 	}
 	limit := l.Timeout(WaitTurn)

@@ -1,12 +1,10 @@
 package launch
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"picolab/hostctl/internal/place"
 	"picolab/hostctl/internal/qemu"
@@ -15,28 +13,33 @@ import (
 
 // Where a running appliance has things.
 const (
-	builtIn     = "/usr/share/picolab/images" // images that came with it
-	stick       = "/run/picolab/stick"        // the FAT volume it was started from
-	stickFolder = stick + "/picolab"          // the image's files on it
+	builtIn     = "/usr/share/picolab/images"  // images that came with it
+	stickFolder = "/run/picolab/stick/picolab" // the image's files on the FAT volume it was started from
+	imageFile   = "/run/picolab/image"         // the id of the image
 )
 
-// A bootable is an image with what a machine needs besides kernel and segments.
+// A bootable is what a machine needs to boot an image.
 type bootable struct {
-	image     *manifest.Manifest
-	disks     []qemu.Disk
-	arguments []string // of the kernel
+	id           string // what the agent in there says it runs
+	host         bool   // it is a host image
+	kernel       string
+	kernelSHA256 string
+	segments     []string // of the initial RAM disk
+	root         string   // folder that the only segment is made from; then segments is empty
+	words        []string // the image's kernel arguments
+	disks        []qemu.Disk
+	arguments    []string // more of the kernel, for the disks
 }
 
 // world is where images are looked for; tests have another.
 type world struct {
 	images []string // folders with images by name, in order
-	self   []string // folders that may hold the image that runs here, in order
-	mounts string   // /proc/self/mountinfo
-	blocks string   // /sys/class/block
+	stick  string   // folder that may hold the image that runs here
+	here   appliance
 }
 
 func thisWorld() world {
-	w := world{self: []string{stickFolder, "/run/picolab/self"}, mounts: "/proc/self/mountinfo", blocks: "/sys/class/block"}
+	w := world{stick: stickFolder, here: thisAppliance()}
 	if dir := os.Getenv("PICOLAB_IMAGES"); dir != "" {
 		w.images = append(w.images, dir)
 	}
@@ -48,7 +51,11 @@ func thisWorld() world {
 func (w world) find(image string) (bootable, error) {
 	switch image {
 	case "guest":
-		return w.named(image)
+		m, err := w.named(image)
+		if err != nil {
+			return bootable{}, err
+		}
+		return fromImage(m)
 	case "self":
 		return w.running()
 	}
@@ -56,95 +63,52 @@ func (w world) find(image string) (bootable, error) {
 	if err != nil {
 		return bootable{}, err
 	}
-	return withRoot(m)
+	return fromImage(m)
 }
 
-func (w world) named(name string) (bootable, error) {
+func (w world) named(name string) (*manifest.Manifest, error) {
 	var errs []error
 	for _, dir := range w.images {
 		m, err := manifest.Read(filepath.Join(dir, name))
 		if err == nil {
-			return withRoot(m)
+			return m, nil
 		}
 		errs = append(errs, err)
 	}
-	return bootable{}, fmt.Errorf("find the %s image: %w", name, errors.Join(errs...))
+	return nil, fmt.Errorf("find the %s image: %w", name, errors.Join(errs...))
 }
 
-// withRoot gives an image of kind host its root file system as a disk.
-func withRoot(m *manifest.Manifest) (bootable, error) {
-	b := bootable{image: m}
-	if m.Kernel() == "" || len(m.Segments()) == 0 {
+// rootArgument tells an appliance that its root file system is its only disk.
+const rootArgument = "picolab.root=/dev/vda"
+
+// fromImage gives an image of kind host its root file system as a disk.
+func fromImage(m *manifest.Manifest) (bootable, error) {
+	b := bootable{id: m.ID, host: m.Kind == manifest.KindHost, kernel: m.Kernel(), kernelSHA256: m.KernelSHA256(), segments: m.Segments(),
+		words: m.CommandLine}
+	if b.kernel == "" || len(b.segments) == 0 {
 		return b, fmt.Errorf("image %s has no kernel and segments to boot", m.Name)
 	}
 	if root := m.RootFile(); root != "" {
 		b.disks = []qemu.Disk{{ID: "root", File: root, ReadOnly: true}}
-		b.arguments = []string{"picolab.root=/dev/vda"}
+		b.arguments = []string{rootArgument}
 	}
 	return b, nil
 }
 
-// running is the image that runs here. The machine gets the stick itself, read-only, and finds its root on it as this one
-// did, so that it can do the same again; it leaves alone what the stick asks for at boot.
+// running is the image that runs here: that on the stick, else what the running appliance is made of. Its root is a disk of
+// the machine, in both cases the very file or device that is the root here, so that the machine can do the same again.
 func (w world) running() (bootable, error) {
-	var errs []error
-	for _, dir := range w.self {
-		m, err := manifest.Read(dir)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		b, err := withRoot(m)
-		if err != nil {
-			return b, err
-		}
-		if dev := w.disk(filepath.Dir(dir)); dev != "" {
-			b.disks = []qemu.Disk{{ID: "stick", File: dev, ReadOnly: true, Device: true}}
-			b.arguments = []string{"picolab.stick=" + m.ID[:16]}
-		}
-		b.arguments = append(b.arguments, "picolab.site=off", "picolab.run=off")
-		return b, nil
+	m, err := manifest.Read(w.stick)
+	if err == nil {
+		return fromImage(m)
 	}
-	return bootable{}, fmt.Errorf("find the image that runs here (is this a booted appliance?): %w", errors.Join(errs...))
-}
-
-// disk is the whole block device that is mounted at path, "" when none is.
-func (w world) disk(path string) string {
-	f, err := os.Open(w.mounts)
-	if err != nil {
-		return ""
+	guest, gerr := w.named("guest")
+	if gerr != nil {
+		return bootable{}, errors.Join(err, gerr)
 	}
-	defer f.Close()
-	dev := ""
-	for s := bufio.NewScanner(f); s.Scan(); {
-		if at, source := mount(s.Text()); at == path && strings.HasPrefix(source, "/dev/") {
-			dev = source
-		}
+	b, herr := w.here.bootable(guest)
+	if herr != nil {
+		return b, fmt.Errorf("find the image that runs here (is this a booted appliance?): %w", errors.Join(err, herr))
 	}
-	return w.whole(dev)
-}
-
-// mount takes a line of mountinfo apart: the fields up to the separator "-" vary in number (proc_pid_mountinfo(5)).
-func mount(line string) (at, source string) {
-	before, after, ok := strings.Cut(line, " - ")
-	fields, more := strings.Fields(before), strings.Fields(after)
-	if !ok || len(fields) < 5 || len(more) < 2 {
-		return "", ""
-	}
-	return fields[4], more[1]
-}
-
-// whole is the disk that a partition is part of.
-func (w world) whole(dev string) string {
-	if dev == "" {
-		return ""
-	}
-	link, err := filepath.EvalSymlinks(filepath.Join(w.blocks, filepath.Base(dev)))
-	if err != nil {
-		return dev
-	}
-	if _, err := os.Stat(filepath.Join(link, "partition")); err != nil {
-		return dev
-	}
-	return "/dev/" + filepath.Base(filepath.Dir(link))
+	return b, nil
 }

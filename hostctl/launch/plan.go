@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"picolab/hostctl/internal/qemu"
-	"picolab/images/manifest"
 )
 
 // Memory of machines that are given none, MiB.
@@ -35,18 +34,17 @@ func plan(o Options, b bootable, v qemu.Vsock, p paths) qemu.Config {
 	} else {
 		c.CommandLine = append(c.CommandLine, "no_timer_check") // see lab's
 	}
-	c.CommandLine = append(append(c.CommandLine, b.image.CommandLine...), b.arguments...)
-	host := b.image.Kind == manifest.KindHost
-	if host && !o.KVM {
+	c.CommandLine = append(append(c.CommandLine, b.words...), b.arguments...)
+	if b.host && !o.KVM {
 		c.CPU = qemu.SVMCPU
 	}
 	if c.MemoryMiB == 0 {
 		c.MemoryMiB = guestMemory
-		if host {
+		if b.host {
 			c.MemoryMiB = hostMemory
 		}
 	}
-	if o.Shell && !o.Wait && !host { // a host image has its consoles
+	if o.Shell && !o.Wait && !b.host { // a host image has its consoles
 		c.CommandLine = append(c.CommandLine, "picolab.shell=1")
 	}
 	c.CommandLine = append(c.CommandLine, strings.Fields(o.Append)...)

@@ -64,25 +64,24 @@ func TestManual(t *testing.T) {
 
 // TestCommands pins the command lines.
 func TestCommands(t *testing.T) {
-	guest := &manifest.Manifest{Name: "guest", Kind: manifest.KindGuest, CommandLine: []string{"quiet", "panic=-1"}}
-	host := &manifest.Manifest{Name: "host", Kind: manifest.KindHost, CommandLine: []string{"quiet"}}
-	self := bootable{image: host, arguments: []string{"picolab.stick=0123456789abcdef", "picolab.site=off"},
-		disks: []qemu.Disk{{ID: "stick", File: "/dev/sda", ReadOnly: true, Device: true}}}
-	other := bootable{image: host, arguments: []string{"picolab.root=/dev/vda"}, disks: []qemu.Disk{{ID: "root", File: "/images/host/root.squashfs", ReadOnly: true}}}
+	guest := bootable{words: []string{"quiet", "panic=-1"}}
+	self := bootable{host: true, words: []string{"quiet"}, arguments: []string{rootArgument, "rdinit=/" + first},
+		disks: []qemu.Disk{{ID: "root", File: "/dev/vda", ReadOnly: true, Device: true}}}
+	other := bootable{host: true, words: []string{"quiet"}, arguments: []string{rootArgument}, disks: []qemu.Disk{{ID: "root", File: "/images/host/root.squashfs", ReadOnly: true}}}
 	for name, tc := range map[string]struct {
 		args  string
 		image bootable
 		vsock qemu.Vsock
 	}{
-		"plain":         {"qemu", bootable{image: guest}, qemu.Vsock{}},
-		"tap":           {"qemu --tap 01", bootable{image: guest}, qemu.Vsock{}},
-		"kvm-tap-vhost": {"kvm --tap 02 --nic virtio,vhost=on,mrg_rxbuf=off --cpus 4 --memory 1024", bootable{image: guest}, qemu.Vsock{}},
-		"netuser":       {"qemu --netuser 01 --nic rtl8139 --append loglevel=7 --shell=false", bootable{image: guest}, qemu.Vsock{}},
-		"vale":          {"kvm --vale 01", bootable{image: guest}, qemu.Vsock{}},
-		"vale-virtio":   {"kvm --vale 01 --nic virtio-net-pci", bootable{image: guest}, qemu.Vsock{}},
-		"vhost-user":    {"qemu --vhost-user 01 --vhost-user /run/ovs/p1", bootable{image: guest}, qemu.Vsock{}},
-		"two-cards":     {"qemu --tap 01 --nic e1000e --netuser 02", bootable{image: guest}, qemu.Vsock{}},
-		"wait":          {"qemu --netuser 01 --wait", bootable{image: guest}, qemu.Vsock{Kind: "kernel", CID: 70000}},
+		"plain":         {"qemu", guest, qemu.Vsock{}},
+		"tap":           {"qemu --tap 01", guest, qemu.Vsock{}},
+		"kvm-tap-vhost": {"kvm --tap 02 --nic virtio,vhost=on,mrg_rxbuf=off --cpus 4 --memory 1024", guest, qemu.Vsock{}},
+		"netuser":       {"qemu --netuser 01 --nic rtl8139 --append loglevel=7 --shell=false", guest, qemu.Vsock{}},
+		"vale":          {"kvm --vale 01", guest, qemu.Vsock{}},
+		"vale-virtio":   {"kvm --vale 01 --nic virtio-net-pci", guest, qemu.Vsock{}},
+		"vhost-user":    {"qemu --vhost-user 01 --vhost-user /run/ovs/p1", guest, qemu.Vsock{}},
+		"two-cards":     {"qemu --tap 01 --nic e1000e --netuser 02", guest, qemu.Vsock{}},
+		"wait":          {"qemu --netuser 01 --wait", guest, qemu.Vsock{Kind: "kernel", CID: 70000}},
 		"host":          {"kvm --tap 02 --image /images/host", other, qemu.Vsock{}},
 		"self":          {"qemu --netuser 01 --image self", self, qemu.Vsock{}},
 	} {
@@ -146,84 +145,22 @@ func TestFind(t *testing.T) {
 	}
 	host := image(t, manifest.KindHost, kernelFile, segmentFile, rootFile)
 	none := image(t, manifest.KindHost, rootFile)
-	w := world{images: []string{t.TempDir(), guests}, self: []string{"/nonexistent", host}, mounts: "/nonexistent", blocks: "/nonexistent"}
-	if b, err := w.find("guest"); err != nil || b.image.Kind != manifest.KindGuest || len(b.disks) != 0 {
+	w := world{images: []string{t.TempDir(), guests}, stick: host}
+	if b, err := w.find("guest"); err != nil || b.host || len(b.disks) != 0 {
 		t.Errorf("guest: %+v, %v", b, err)
 	}
 	for _, name := range []string{"self", host} {
 		b, err := w.find(name)
-		if err != nil || len(b.disks) != 1 || b.disks[0].File != host+"/root.squashfs" || !slices.Contains(b.arguments, "picolab.root=/dev/vda") {
+		if err != nil || !b.host || len(b.disks) != 1 || b.disks[0].File != host+"/root.squashfs" || !slices.Equal(b.arguments, []string{rootArgument}) {
 			t.Errorf("%s: %+v, %v", name, b, err)
 		}
-	}
-	if b, err := w.find("self"); err != nil || !slices.Contains(b.arguments, "picolab.run=off") || !slices.Contains(b.arguments, "picolab.site=off") {
-		t.Errorf("what the stick asks for would be done again inside: %q, %v", b.arguments, err)
 	}
 	if _, err := w.find(none); err == nil || !strings.Contains(err.Error(), "no kernel") {
 		t.Errorf("without a kernel: %v", err)
 	}
-	if _, err := (world{self: []string{"/nonexistent"}}).find("self"); err == nil || !strings.Contains(err.Error(), "booted appliance") {
+	w.stick = "/nonexistent"
+	if _, err := w.find("self"); err == nil || !strings.Contains(err.Error(), "booted appliance") {
 		t.Errorf("not in an appliance: %v", err)
-	}
-}
-
-// TestStickDevice finds the disk under the stick's mount.
-func TestStickDevice(t *testing.T) {
-	dir := t.TempDir()
-	mounts := filepath.Join(dir, "mountinfo")
-	blocks := filepath.Join(dir, "sys/class/block")
-	disk := filepath.Join(dir, "sys/devices/pci0/sdb")
-	for _, d := range []string{blocks, filepath.Join(disk, "sdb2")} {
-		if err := os.MkdirAll(d, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for link, to := range map[string]string{"sdb": disk, "sdb2": filepath.Join(disk, "sdb2")} {
-		if err := os.Symlink(to, filepath.Join(blocks, link)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := os.WriteFile(filepath.Join(disk, "sdb2/partition"), []byte("2\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	w := world{mounts: mounts, blocks: blocks}
-	for line, want := range map[string]string{
-		"36 35 8:18 / /stick ro,nosuid shared:7 master:1 - vfat /dev/sdb2 ro,fmask=0022": "/dev/sdb",
-		"36 35 8:18 / /stick ro - vfat /dev/sdb2 ro":                                     "/dev/sdb",
-		"36 35 8:16 / /stick ro - vfat /dev/sdb ro":                                      "/dev/sdb",
-		"36 35 8:16 / /stick ro - vfat /dev/vdc ro":                                      "/dev/vdc",
-		"36 35 0:5 / /stick ro - tmpfs tmpfs ro":                                         "",
-		"36 35 8:18 / /stick/other ro - vfat /dev/sdb2 ro":                               "",
-		"rubbish": "",
-		"36 35 8:18 / /other ro - vfat /dev/sdz1 ro\n37 35 8:18 / /stick ro - vfat /dev/sdb2 ro": "/dev/sdb",
-	} {
-		if err := os.WriteFile(mounts, []byte(line+"\n"), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		if got := w.disk("/stick"); got != want {
-			t.Errorf("%q: %q, want %q", line, got, want)
-		}
-	}
-	// With the stick's device, the machine looks for its root where this one did.
-	stick := filepath.Join(dir, "stick")
-	if err := os.MkdirAll(stick, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(image(t, manifest.KindHost, kernelFile, segmentFile, rootFile), filepath.Join(stick, "picolab")); err != nil {
-		t.Fatal(err)
-	}
-	line := "36 35 8:18 / " + stick + " ro - vfat /dev/sdb2 ro\n"
-	if err := os.WriteFile(mounts, []byte(line), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	w.self = []string{filepath.Join(stick, "picolab")}
-	b, err := w.find("self")
-	if err != nil || len(b.disks) != 1 || b.disks[0] != (qemu.Disk{ID: "stick", File: "/dev/sdb", ReadOnly: true, Device: true}) ||
-		b.arguments[0] != "picolab.stick="+b.image.ID[:16] {
-		t.Errorf("%+v, %v", b, err)
-	}
-	if got := w.disk("/nothing"); got != "" {
-		t.Errorf("not mounted: %q", got)
 	}
 }
 

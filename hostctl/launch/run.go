@@ -130,24 +130,33 @@ func (l *launcher) cache() string {
 	return p.Cache
 }
 
-// prepare writes the initial RAM disk and returns the kernel to start. For an emulated processor both are unpacked here,
-// where it is faster.
+// prepare writes the initial RAM disk and returns the kernel to start. For an emulated processor, be it that of a machine
+// around this one, both are unpacked here, where it is faster.
 func (l *launcher) prepare() (kernel string, err error) {
 	if err := os.MkdirAll(l.dir, 0o700); err != nil {
 		return "", err
 	}
-	m := l.boot.image
-	b := initrd.Boot{Token: l.token, Image: m.ID, Hostname: name(l.o), Port: agentPort}
-	if err := initrd.Write(l.paths("").initrd, m, !l.o.KVM, b); err != nil {
+	segments := l.boot.segments
+	if l.boot.root != "" {
+		segments = []string{filepath.Join(l.dir, "boot.cpio")}
+		if err := writeBootSegment(segments[0], l.boot.root, thisAppliance().release); err != nil {
+			return "", err
+		}
+		defer os.Remove(segments[0]) // it is part of the initial RAM disk then
+	}
+	level, _ := probe.NestingLevel()
+	emulated := !l.o.KVM || level > 0
+	b := initrd.Boot{Token: l.token, Image: l.boot.id, Hostname: name(l.o), Port: agentPort}
+	if err := initrd.Write(l.paths("").initrd, segments, emulated, b); err != nil {
 		return "", err
 	}
 	cache := l.cache()
-	if l.o.KVM || cache == "" {
-		return m.Kernel(), nil
+	if !emulated || cache == "" {
+		return l.boot.kernel, nil
 	}
-	path, err := inflate.KernelFile(filepath.Join(cache, "kernels"), m.Kernel(), m.KernelSHA256())
+	path, err := inflate.KernelFile(filepath.Join(cache, "kernels"), l.boot.kernel, l.boot.kernelSHA256)
 	if errors.Is(err, inflate.ErrUnsupported) {
-		return m.Kernel(), nil
+		return l.boot.kernel, nil
 	}
 	return path, err
 }

@@ -8,9 +8,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -83,39 +83,43 @@ var (
 		"OVMF_CODE_4M.ms.fd", "OVMF_VARS_4M.ms.fd"}
 )
 
-// arguments makes QEMU's arguments: the disk is a USB stick, the serial line the standard output.
-func (f firmware) arguments(t testing.TB, root, disk string) []string {
-	args := append([]string{"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-m", "768", "-serial", "stdio"}, f.machine...)
-	if f.code != "" {
-		vars := filepath.Join(t.TempDir(), "vars")
-		data, err := os.ReadFile(filepath.Join(root, "usr/share/OVMF", f.vars))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(vars, data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		args = append(args, "-drive", "if=pflash,format=raw,unit=0,readonly=on,file="+filepath.Join(root, "usr/share/OVMF", f.code),
-			"-drive", "if=pflash,format=raw,unit=1,file="+vars)
+// arguments makes QEMU's arguments for a machine without disks; the serial line is the standard output and input.
+func (f firmware) arguments(t testing.TB, host *manifest.Manifest, memory int) []string {
+	args := append([]string{"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-m", strconv.Itoa(memory), "-serial", "stdio"}, f.machine...)
+	if f.code == "" {
+		return args
 	}
-	format := strings.TrimPrefix(filepath.Ext(disk), ".")
-	return append(args, "-drive", "if=none,id=stick,snapshot=on,format="+format+",file="+disk, "-device", "usb-storage,drive=stick,bootindex=0,removable=on")
+	firmware := filepath.Join(host.Root(), "usr/share/OVMF")
+	vars := filepath.Join(t.TempDir(), "vars")
+	data, err := os.ReadFile(filepath.Join(firmware, f.vars))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(vars, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return append(args, "-drive", "if=pflash,format=raw,unit=0,readonly=on,file="+filepath.Join(firmware, f.code),
+		"-drive", "if=pflash,format=raw,unit=1,file="+vars)
 }
+
+// stick is a disk as a USB stick that is booted from; what is written to it is kept in its file if asked for.
+func stick(disk string, keep bool) []string {
+	drive := "if=none,id=stick,format=" + strings.TrimPrefix(filepath.Ext(disk), ".") + ",file=" + disk
+	if !keep {
+		drive += ",snapshot=on"
+	}
+	return []string{"-drive", drive, "-device", "usb-storage,drive=stick,bootindex=0,removable=on"}
+}
+
+// memory is a small machine's, MiB.
+const memory = 768
 
 // boot starts the disk and returns the console's text up to the first of the words, or all of it when none came.
 func (f firmware) boot(t testing.TB, host *manifest.Manifest, disk string, words ...string) string {
 	t.Helper()
-	root, err := filepath.Abs(host.Root())
-	if err != nil {
-		t.Fatal(err)
-	}
-	lib := filepath.Join(root, libraries)
-	args := []string{"--library-path", lib, filepath.Join(root, "usr/bin/qemu-system-x86_64"),
-		"-L", filepath.Join(root, "usr/share/seabios"), "-L", filepath.Join(root, "usr/share/qemu"), "-L", filepath.Join(root, "usr/lib/ipxe/qemu")}
 	ctx, stop := context.WithTimeout(t.Context(), bootTime)
 	defer stop()
-	cmd := exec.CommandContext(ctx, filepath.Join(root, linker), append(args, f.arguments(t, root, disk)...)...)
-	cmd.Env = append(os.Environ(), "QEMU_MODULE_DIR="+filepath.Join(lib, "qemu"))
+	cmd := qemuCommand(ctx, t, host, append(f.arguments(t, host, memory), stick(disk, false)...)...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.StdoutPipe()
@@ -154,6 +158,7 @@ func until(r io.Reader, words []string) (text, found string) {
 	}
 }
 
+// TestBoot starts each firmware from USB storage; the agent in there says Hello over vsock.
 func TestBoot(t *testing.T) {
 	guest, host := images(t)
 	guest, appliance := talkative(t, guest), talkative(t, host)
@@ -163,25 +168,37 @@ func TestBoot(t *testing.T) {
 		layout Layout
 		format Format
 		want   string // in the kernel's messages
+		off    bool   // ends by its power button
 	}{
-		{seabios, appliance, GPT, Raw, "Standard PC (Q35"},
-		{seabios, guest, GPT, QCOW2, "Standard PC (Q35"},
-		{old, appliance, GPT, Raw, "i440FX"},
-		{old, guest, MBR, Raw, "i440FX"},
-		{uefi, appliance, GPT, Raw, "efi: EFI v2"},
-		{uefi, guest, MBR, Raw, "efi: EFI v2"},
-		{secure, appliance, GPT, Raw, "Kernel is locked down from EFI Secure Boot"},
+		{seabios, appliance, GPT, Raw, "Standard PC (Q35", true},
+		{seabios, guest, GPT, QCOW2, "Standard PC (Q35", false},
+		{old, appliance, GPT, Raw, "i440FX", false},
+		{old, guest, MBR, Raw, "i440FX", false},
+		{uefi, appliance, GPT, Raw, "efi: EFI v2", false},
+		{uefi, guest, MBR, Raw, "efi: EFI v2", false},
+		{secure, appliance, GPT, Raw, "Kernel is locked down from EFI Secure Boot", false},
 	} {
 		t.Run(fmt.Sprint(tc.name, " ", tc.image.Name, " ", tc.layout, " ", tc.format), func(t *testing.T) {
-			text := tc.boot(t, host, writeDisk(t, tc.image, host, tc.layout, tc.format), ready, "Kernel panic", "rescue>")
-			wants := []string{tc.want, ready}
+			p := powerOn(t, host, tc.firmware, memory, stick(writeDisk(t, tc.image, host, tc.layout, tc.format), false)...)
+			p.until(bootTime, ready, "Kernel panic", "rescue>")
+			agent, hello := p.hello()
+			if hello.Kernel != host.KernelRelease || hello.Pid != 1 {
+				t.Errorf("Hello says %v", hello)
+			}
+			wants := []string{tc.want}
 			if tc.image.RootFile() != "" {
 				wants = append(wants, rootFound)
+				if hello.ImageId != tc.image.ID {
+					t.Errorf("it is image %s, not %s", hello.ImageId, tc.image.ID)
+				}
 			}
 			for _, want := range wants {
-				if !strings.Contains(text, want) {
-					t.Errorf("want %q, got:\n%s", want, tail(text))
+				if !strings.Contains(p.seen.String(), want) {
+					t.Errorf("want %q, got:\n%s", want, tail(p.seen.String()))
 				}
+			}
+			if tc.off {
+				p.powerOff(agent)
 			}
 		})
 	}
@@ -249,7 +266,7 @@ func tampered(t *testing.T, m *manifest.Manifest) *manifest.Manifest {
 // withToken is the image with what a lab appends to it: without, the agent serves nobody.
 func withToken(t *testing.T, m *manifest.Manifest) *manifest.Manifest {
 	files := tree.New()
-	if err := files.Put("etc/picolab/boot.json", tree.Regular(0o600, tree.Bytes([]byte(`{"token":"`+strings.Repeat("5a", 16)+`"}`)))); err != nil {
+	if err := files.Put("etc/picolab/boot.json", tree.Regular(0o600, tree.Bytes([]byte(`{"token":"`+token+`"}`)))); err != nil {
 		t.Fatal(err)
 	}
 	var b bytes.Buffer

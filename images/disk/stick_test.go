@@ -1,14 +1,9 @@
 package disk
 
 import (
-	"bufio"
-	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -55,99 +50,13 @@ func putSite(t *testing.T, at string, files map[string]string) string {
 	return digest
 }
 
-// A pc is a machine started from a stick that it may write to, with its serial line in hand.
-type pc struct {
-	t     *testing.T
-	keys  io.Writer
-	text  chan string
-	seen  strings.Builder
-	began time.Time
-}
-
-// powerOn starts a disk as a USB stick. The card's network is QEMU's own.
-func powerOn(t *testing.T, host *manifest.Manifest, disk string) *pc {
+// lab is the machine of an appliance that boots machines of its own: its emulated processor has AMD's virtualization, with
+// which those are not emulated in turn, and a card on QEMU's own network.
+func lab(t *testing.T, host *manifest.Manifest, disk string) *pc {
 	t.Helper()
-	root, err := filepath.Abs(host.Root())
-	if err != nil {
-		t.Fatal(err)
-	}
-	lib := filepath.Join(root, libraries)
-	args := []string{"--library-path", lib, filepath.Join(root, "usr/bin/qemu-system-x86_64"),
-		"-L", filepath.Join(root, "usr/share/seabios"), "-L", filepath.Join(root, "usr/share/qemu"), "-L", filepath.Join(root, "usr/lib/ipxe/qemu"),
-		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-machine", "q35,accel=tcg", "-cpu", "qemu64,+rdrand,+svm,+npt",
-		"-smp", "2", "-m", "2560", "-device", "qemu-xhci", "-drive", "if=none,id=stick,format=raw,file=" + disk,
-		"-device", "usb-storage,drive=stick,bootindex=0,removable=on", "-netdev", "user,id=net",
-		"-device", "virtio-net-pci,netdev=net,romfile=", "-serial", "stdio"}
-	ctx, stop := context.WithCancel(t.Context())
-	cmd := exec.CommandContext(ctx, filepath.Join(root, linker), args...)
-	cmd.Env = append(os.Environ(), "QEMU_MODULE_DIR="+filepath.Join(lib, "qemu"))
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	keys, kerr := cmd.StdinPipe()
-	out, oerr := cmd.StdoutPipe()
-	if kerr != nil || oerr != nil {
-		t.Fatal(kerr, oerr)
-	}
-	p := &pc{t: t, keys: keys, text: make(chan string), began: time.Now()}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go p.read(ctx, out)
-	t.Cleanup(func() {
-		stop()
-		_ = cmd.Wait() // killed
-		if stderr.Len() > 0 {
-			t.Logf("qemu: %s", stderr.String())
-		}
-	})
-	return p
-}
-
-func (p *pc) read(ctx context.Context, out io.Reader) {
-	defer close(p.text)
-	for r, buf := bufio.NewReader(out), make([]byte, 4096); ; {
-		n, err := r.Read(buf)
-		if err != nil {
-			return
-		}
-		select {
-		case p.text <- string(buf[:n]):
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// until waits for one of the words on the console; the first is what should come.
-func (p *pc) until(words ...string) {
-	p.t.Helper()
-	from := p.seen.Len()
-	for late := time.After(stickTime); ; {
-		text := p.seen.String()[from:]
-		if i := slices.IndexFunc(words, func(w string) bool { return strings.Contains(text, w) }); i == 0 {
-			p.t.Logf("%q after %.0f s", words[0], time.Since(p.began).Seconds())
-			return
-		} else if i > 0 {
-			p.t.Fatalf("%q instead of %q:\n%s", words[i], words[0], tail(p.seen.String()))
-		}
-		select {
-		case more, ok := <-p.text:
-			if !ok {
-				p.t.Fatalf("the machine ended before %q:\n%s", words[0], tail(p.seen.String()))
-			}
-			p.seen.WriteString(more)
-		case <-late:
-			p.t.Fatalf("no %q within %v:\n%s", words[0], stickTime, tail(p.seen.String()))
-		}
-	}
-}
-
-// choose picks a line of GRUB's menu: Ctrl-N is the line below.
-func (p *pc) choose(line int) {
-	p.until("executed automatically")
-	if _, err := io.WriteString(p.keys, strings.Repeat("\x0e", line)+"\r"); err != nil {
-		p.t.Fatal(err)
-	}
+	f := seabios
+	f.machine = append(slices.Clone(f.machine), "-cpu", "qemu64,+rdrand,+svm,+npt", "-smp", "2")
+	return powerOn(t, host, f, 2560, slices.Concat(stick(disk, true), []string{"-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile="})...)
 }
 
 // TestQuickCatalogue: the menu's entry for it leaves a readable folder of results on the FAT partition. On the way: the site
@@ -166,11 +75,11 @@ func TestQuickCatalogue(t *testing.T) {
 	disk := writeDisk(t, talking, host, GPT, Raw)
 	at := disk + fmt.Sprintf("@@%d", espFirst*sector)
 	digest := putSite(t, at, siteFiles)
-	p := powerOn(t, host, disk)
+	p := lab(t, host, disk)
 	p.choose(line)
-	p.until("+dirty."+digest[:12], "Kernel panic", "rescue>")
-	p.until("from the DHCP server 10.0.2.2", "Kernel panic")
-	p.until("picolab: results: written to the stick as /picolab/results/001", "picolab: results: ", "Kernel panic")
+	p.until(stickTime, "+dirty."+digest[:12], "Kernel panic", "rescue>")
+	p.until(stickTime, "from the DHCP server 10.0.2.2", "Kernel panic")
+	p.until(stickTime, "picolab: results: written to the stick as /picolab/results/001", "picolab: results: ", "Kernel panic")
 	checkResults(t, at, digest)
 	judge(t, "fsck.fat", "-n", "-v", cut(t, disk))
 }
@@ -188,14 +97,12 @@ func TestRecursion(t *testing.T) {
 	nightly(t)
 	_, host := images(t)
 	outer := patient(t, host)
-	p := powerOn(t, host, writeDisk(t, outer, host, GPT, Raw))
-	p.until("console ready on ttyS0", "Kernel panic", "rescue>")
-	p.until("# ", "Kernel panic")
-	if _, err := io.WriteString(p.keys, "launch-qemu qemu --netuser 01 --image self --memory 1024 --wait\r"); err != nil {
-		t.Fatal(err)
-	}
-	p.until("-accel tcg", "launch-qemu: ")
-	p.until("Hello from launch-netuser01: image "+outer.ID, "launch-qemu: ", "Kernel panic")
+	p := lab(t, host, writeDisk(t, outer, host, GPT, Raw))
+	p.until(stickTime, "console ready on ttyS0", "Kernel panic", "rescue>")
+	p.until(stickTime, "# ", "Kernel panic")
+	p.enter("launch-qemu qemu --netuser 01 --image self --memory 1024 --wait")
+	p.until(stickTime, "-accel tcg", "launch-qemu: ")
+	p.until(stickTime, "Hello from launch-netuser01: image "+outer.ID, "launch-qemu: ", "Kernel panic")
 }
 
 // checkResults reads what the appliance left with mtools.

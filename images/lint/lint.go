@@ -10,6 +10,7 @@
 //	           warning  the kernel has no driver either
 //	suite      warning  the suite is not one of Debian's, is no longer supported, or its name moves from release to release
 //	exclude    warning  no package of the lock depends on it: a typing error, or no longer needed
+//	drop       warning  no package of the lock has such a file: a typing error, or no longer needed
 //	file       error    two packages have one file with different contents
 //	           warning  a file of the recipe replaces one of a package
 //	unsigned   warning  a module has no signature: it does not load under Secure Boot
@@ -96,6 +97,7 @@ func (l *linter) locked(ctx context.Context) (err error) {
 	}
 	l.shim()
 	l.collisions()
+	l.drops()
 	if err := l.excludes(); err != nil {
 		return err
 	}

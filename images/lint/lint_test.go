@@ -143,3 +143,23 @@ func TestUsrMerged(t *testing.T) {
 		}
 	}
 }
+
+// TestDrops names the patterns that keep nothing out.
+func TestDrops(t *testing.T) {
+	l := newLinter(t, "drop: [/usr/bin/big, /usr/lib/x, '/usr/share/*.txt', /boot]\n")
+	for role, names := range map[string][]string{"": {"usr/bin/big", "usr/lib/x/deep/file", "usr/share/a.md"}, lock.RoleKernel: {"boot/vmlinuz"}} {
+		pkg := tree.New()
+		for _, name := range names {
+			if err := pkg.Put(name, tree.Regular(0o644, tree.Bytes(nil))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		l.trees = append(l.trees, pkg)
+		l.packages = append(l.packages, initramfs.Package{Package: lock.Package{Name: "p" + role, Role: role}})
+	}
+	l.drops()
+	got := l.text()
+	if strings.Count(got, "[drop]") != 2 || !strings.Contains(got, "x.yaml:4:34: warning: no package of the lock has /usr/share/*.txt;") || !strings.Contains(got, "has /boot;") {
+		t.Error(got)
+	}
+}

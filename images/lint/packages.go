@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"path"
 	"slices"
 	"strings"
 
 	"picolab/initramfs/deb"
 	"picolab/initramfs/tree"
+	"picolab/recipes"
 	"picolab/recipes/debian"
 	"picolab/recipes/lock"
 )
@@ -94,6 +96,25 @@ func (l *linter) excludes() error {
 		}
 	}
 	return nil
+}
+
+// drops looks for patterns that keep nothing out.
+func (l *linter) drops() {
+	idle := map[int]*recipes.Recipe{} // a recipe for each pattern that has kept nothing out so far
+	for i, glob := range l.Recipe.Drop {
+		idle[i] = &recipes.Recipe{Drop: []string{glob}}
+	}
+	for i, t := range l.trees {
+		if l.packages[i].Role != "" || len(idle) == 0 {
+			continue
+		}
+		for name := range t.All() {
+			maps.DeleteFunc(idle, func(_ int, r *recipes.Recipe) bool { return r.Drops(name) })
+		}
+	}
+	for i := range idle {
+		l.add(Warning, "drop", fmt.Sprintf("drop[%d]", i), "no package of the lock has %s; remove it from drop", l.Recipe.Drop[i])
+	}
 }
 
 // dependencies are the names in Depends and Pre-Depends of all packages, alternatives included.

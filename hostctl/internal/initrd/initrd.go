@@ -12,7 +12,6 @@ import (
 
 	"picolab/hostctl/internal/inflate"
 	"picolab/hostctl/internal/newc"
-	"picolab/images/manifest"
 )
 
 // Boot is etc/picolab/boot.json in the guest.
@@ -30,15 +29,15 @@ func NewToken() string {
 	return hex.EncodeToString(b[:])
 }
 
-// Write writes the image's segments, unpacked if asked, and a last one with b to path. Only the owner may read it: it
+// Write writes an image's segments, unpacked if asked, and a last one with b to path. Only the owner may read it: it
 // holds the token.
-func Write(path string, m *manifest.Manifest, unpack bool, b Boot) error {
+func Write(path string, segments []string, unpack bool, b Boot) error {
 	f, err := os.OpenFile(path+".new", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
 		return fmt.Errorf("write initrd: %w", err)
 	}
 	defer f.Close()
-	for _, segment := range m.Segments() {
+	for _, segment := range segments {
 		if err := appendSegment(f, segment, unpack); err != nil {
 			return fmt.Errorf("write initrd: %w", err)
 		}

@@ -59,12 +59,21 @@ func Probe(ctx context.Context, binary ...string) (Capabilities, error) {
 
 // AskVersion is the part of Probe that a command line depends on.
 func AskVersion(ctx context.Context, binary ...string) (Version, error) {
+	line, err := AskVersionText(ctx, binary...)
+	if err != nil {
+		return Version{}, err
+	}
+	return ParseVersion(line)
+}
+
+// AskVersionText is the part of Probe for people: one start of QEMU instead of three, which take seconds in an emulated machine.
+func AskVersionText(ctx context.Context, binary ...string) (string, error) {
 	out, err := ask(ctx, binary, "-version")
 	if err != nil {
-		return Version{}, fmt.Errorf("ask for QEMU's version: %w", err)
+		return "", fmt.Errorf("ask for QEMU's version: %w", err)
 	}
 	line, _, _ := strings.Cut(strings.TrimSpace(out), "\n")
-	return ParseVersion(line)
+	return line, nil
 }
 
 func ask(ctx context.Context, binary []string, args ...string) (string, error) {

@@ -20,8 +20,8 @@ func versions(ctx context.Context, guest *manifest.Manifest) map[string]string {
 	v := map[string]string{"picolab": self(), "go": runtime.Version(), "host kernel": kernel(), "guest kernel": guest.KernelRelease,
 		"guest image": guest.Version}
 	v["qemu"] = "unknown"
-	if c, err := qemu.Probe(ctx); err == nil {
-		v["qemu"] = c.VersionText
+	if text, err := qemu.AskVersionText(ctx); err == nil {
+		v["qemu"] = text
 	}
 	return v
 }
