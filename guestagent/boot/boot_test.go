@@ -98,6 +98,24 @@ func console(t *testing.T, f func()) string {
 	return b.String()
 }
 
+// TestModaliases: devices on buses and the processor, which is on none, each alias once.
+func TestModaliases(t *testing.T) {
+	sys := t.TempDir()
+	const cpu = "cpu:type:x86,ven0002fam000Fmod006B:feature:,0000,00C2"
+	for name, alias := range map[string]string{
+		"bus/pci/devices/0000:00:01.0/modalias": "pci:v1d2\n", "bus/pci/devices/0000:00:02.0/modalias": "pci:v1d2\n", "bus/usb/devices/1-1/modalias": "\n",
+		"bus/virtio/devices/virtio0/modalias": "virtio:d1\n", "devices/system/cpu/modalias": cpu + "\n",
+	} {
+		writeFile(t, sys, name, alias)
+	}
+	if got, want := modaliases(sys), []string{"pci:v1d2", "virtio:d1", cpu}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if got := modaliases(t.TempDir()); len(got) != 0 {
+		t.Errorf("nothing there: %q", got)
+	}
+}
+
 func TestAddedAlias(t *testing.T) {
 	msg := func(s ...string) []byte { return []byte(strings.Join(s, "\x00") + "\x00") }
 	for _, tt := range []struct {

@@ -65,18 +65,34 @@ func (p *coldPlug) run(ctx context.Context) {
 	for _, n := range p.named {
 		p.note(n, nil, p.set.Load(n))
 	}
-	files, _ := filepath.Glob("/sys/bus/*/devices/*/modalias") // the pattern is well-formed
+	for _, alias := range modaliases("/sys") {
+		if ctx.Err() != nil {
+			return
+		}
+		loaded, err := p.set.LoadAlias(alias)
+		p.note(alias[:min(len(alias), aliasShown)], loaded, err)
+	}
+}
+
+// aliasShown is as much of an alias as messages have: a processor's lists all its features.
+const aliasShown = 60
+
+// modaliases are the aliases of the devices present, each once. The processor is one of them: it is not on a bus, and what it
+// can do, run virtual machines for one thing, has drivers too (Linux, Documentation/ABI/testing/sysfs-devices-system-cpu).
+func modaliases(sys string) []string {
+	files, _ := filepath.Glob(filepath.Join(sys, "bus/*/devices/*/modalias")) // the pattern is well-formed
+	var aliases []string
 	seen := make(map[string]bool)
-	for _, f := range files {
+	for _, f := range append(files, filepath.Join(sys, "devices/system/cpu/modalias")) {
 		b, err := os.ReadFile(f)
 		alias := strings.TrimSpace(string(b))
-		if err != nil || alias == "" || seen[alias] || ctx.Err() != nil {
+		if err != nil || alias == "" || seen[alias] {
 			continue
 		}
 		seen[alias] = true
-		loaded, err := p.set.LoadAlias(alias)
-		p.note(alias, loaded, err)
+		aliases = append(aliases, alias)
 	}
+	return aliases
 }
 
 // note keeps what Settle reports.
