@@ -41,19 +41,20 @@ func (f *finder) find() (string, error) {
 			return "", err
 		}
 	}
-	f.need("squashfs", "overlay")
 	switch {
 	case f.Device == "":
-		f.need("loop", "vfat", "nls_cp437", "nls_ascii")
+		f.drivers(usbHost) // they look for sticks while the rest is loaded
+		f.need("usb_storage", "sd_mod", "loop", "vfat", "nls_cp437", "nls_ascii")
 	case strings.HasPrefix(f.Device, "/dev/vd"):
 		f.need("virtio_blk") // a virtual machine's disk is there at once: the other drivers can wait
 	}
+	f.need("squashfs", "overlay")
 	for end := time.Now().Add(f.Wait); ; time.Sleep(lookAgain) {
 		device, err := f.look()
 		if device != "" || err != nil {
 			return device, err
 		}
-		f.drivers()
+		f.drivers(anyDevice)
 		if time.Now().After(end) {
 			return "", f.failure()
 		}
@@ -69,8 +70,15 @@ func (f *finder) need(names ...string) {
 	}
 }
 
-// drivers loads what the devices that are there now ask for. Devices behind others come later.
-func (f *finder) drivers() {
+// Kinds of devices by their modaliases: any, and PCI's class of USB host controllers.
+func anyDevice(string) bool { return true }
+
+func usbHost(alias string) bool {
+	return strings.HasPrefix(alias, "pci:") && strings.Contains(alias, "bc0Csc03")
+}
+
+// drivers loads what the devices of a kind that are there now ask for. Devices behind others come later.
+func (f *finder) drivers(kind func(alias string) bool) {
 	if f.aliases == nil {
 		f.aliases = make(map[string]bool)
 	}
@@ -78,7 +86,7 @@ func (f *finder) drivers() {
 	for _, name := range files {
 		data, err := os.ReadFile(name)
 		alias := strings.TrimSpace(string(data))
-		if err != nil || alias == "" || f.aliases[alias] {
+		if err != nil || alias == "" || f.aliases[alias] || !kind(alias) {
 			continue
 		}
 		f.aliases[alias] = true

@@ -68,6 +68,7 @@ func (g *guest) prepare() {
 	var err error
 	g.modules, err = module.Open("/", release())
 	check("modules", err)
+	g.modules.Configure(readOptional("/" + cmdlineFile))
 	state, entered := g.enter()
 	conf, err := readConfig("/")
 	if !entered || !errors.Is(err, fs.ErrNotExist) { // an appliance that nobody calls is the usual case

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -26,6 +27,7 @@ type Set struct {
 	deps    map[string][]string // name -> names it needs
 	builtin map[string]bool
 	aliases []alias
+	params  map[string][]string // of the kernel's command line
 }
 
 type alias struct {
@@ -33,7 +35,7 @@ type alias struct {
 }
 
 // Open reads the index of the kernel release below root: lib/modules or usr/lib/modules. A kernel without a folder gives
-// an empty set, so that everything but built-in modules is not found.
+// an empty set, so that everything but built-in modules is not found; what could be read is there with an error, too.
 func Open(root, release string) (*Set, error) {
 	s := &Set{files: map[string]string{}, deps: map[string][]string{}, builtin: map[string]bool{}}
 	for _, d := range []string{"lib/modules", "usr/lib/modules"} {
@@ -44,7 +46,7 @@ func Open(root, release string) (*Set, error) {
 	}
 	for name, add := range map[string]func(string){"modules.dep": s.addDep, "modules.alias": s.addAlias, "modules.builtin": s.addBuiltin} {
 		if err := lines(filepath.Join(s.dir, name), add); err != nil {
-			return nil, fmt.Errorf("read module index: %w", err)
+			return s, fmt.Errorf("read module index: %w", err)
 		}
 	}
 	return s, nil
@@ -100,6 +102,25 @@ func Name(file string) string {
 	return strings.ReplaceAll(strings.TrimSuffix(path.Base(strings.TrimSpace(file)), ".ko"), "-", "_")
 }
 
+// Configure takes the parameters of modules that are on the kernel's command line, name.parameter=value, as modprobe(8)
+// does. The kernel itself sees to those of what is built in. A value in quotes may not have spaces.
+func (s *Set) Configure(cmdline string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.params = make(map[string][]string)
+	for _, word := range strings.Fields(cmdline) {
+		key, value, valued := strings.Cut(word, "=")
+		name, param, ok := strings.Cut(key, ".")
+		if !ok {
+			continue
+		}
+		if valued {
+			param += "=" + value
+		}
+		s.params[Name(name)] = append(s.params[Name(name)], param)
+	}
+}
+
 // Load loads a module after what it depends on; params are key=value. One that is loaded or built in is not an error;
 // an unknown one is fs.ErrNotExist. A name may also be an alias.
 func (s *Set) Load(name string, params ...string) error {
@@ -119,9 +140,9 @@ func (s *Set) load(name string, params []string) (loaded []string, err error) {
 		if live(n) {
 			continue
 		}
-		var p []string
+		p := s.params[n]
 		if i == len(order)-1 {
-			p = params
+			p = slices.Concat(p, params)
 		}
 		isNew, err := insert(filepath.Join(s.dir, s.files[n]), p)
 		if err != nil {

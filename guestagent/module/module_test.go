@@ -66,6 +66,16 @@ func TestLoad(t *testing.T) {
 	}
 }
 
+func TestConfigure(t *testing.T) {
+	s := testSet(t)
+	s.Configure("quiet console=ttyS0 a-b.delay_use=5 c.verbose a_b.name=x.y=z .odd= d.=\n")
+	for name, want := range map[string]string{"a_b": "delay_use=5 name=x.y=z", "c": "verbose", "quiet": "", "x": ""} {
+		if got := strings.Join(s.params[name], " "); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+}
+
 func TestOpenWithoutFolder(t *testing.T) {
 	s, err := Open(t.TempDir(), "6.0")
 	if err != nil {

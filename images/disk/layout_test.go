@@ -97,6 +97,11 @@ func TestSizes(t *testing.T) {
 			t.Errorf("%d MiB of files: ESP of %d bytes", mib, size)
 		}
 	}
+	for _, mib := range []int64{130, 180, 240} { // a boot loader reads the appliance in clusters of 4 KiB
+		if size := espBytes([]file{{size: mib * mebi}}, 0); size <= largeFAT {
+			t.Errorf("%d MiB of files: ESP of %d MiB", mib, size/mebi)
+		}
+	}
 	if fatFits(64 * mebi) {
 		t.Error("64 MiB is the size that the FAT writer gets wrong: is this still needed?")
 	}

@@ -17,11 +17,12 @@ const (
 )
 
 const (
-	mebi    = 1 << 20
-	minESP  = 64 * mebi  // FAT32 wants 65,525 clusters at least
-	maxESP  = 8 << 30    // bytes; more would need larger clusters
-	perFile = 64 << 10   // bytes of a file's last cluster and its directory entries, generously
-	fatCost = 4.0 / 512. // bytes of FAT per byte of data with the smallest clusters
+	mebi     = 1 << 20
+	minESP   = 64 * mebi  // FAT32 wants 65,525 clusters at least
+	largeFAT = 260 * mebi // beyond it clusters are of 4 KiB, up to it of 512 bytes
+	maxESP   = 8 << 30    // bytes; more would need larger clusters
+	perFile  = 64 << 10   // bytes of a file's last cluster and its directory entries, generously
+	fatCost  = 4.0 / 512. // bytes of FAT per byte of data with the smallest clusters
 )
 
 // A plan is where everything goes and how it is called.
@@ -55,10 +56,14 @@ func newPlan(o *Options, files []file) *plan {
 	return p
 }
 
-// espBytes is the size of a partition that takes the files and has free bytes left, in whole MiB.
+// espBytes is the size of a partition that takes the files and has free bytes left, in whole MiB. One that is more than
+// half of what large clusters take gets them: boot loaders read a file cluster by cluster.
 func espBytes(files []file, free int64) int64 {
 	need := float64(total(files)+int64(len(files))*perFile+free) * (1 + 2*fatCost)
 	size := max((int64(need)/mebi+1)*mebi, minESP)
+	if size > largeFAT/2 && size <= largeFAT {
+		size = largeFAT + mebi
+	}
 	for !fatFits(size) {
 		size += mebi
 	}
@@ -69,7 +74,7 @@ func espBytes(files []file, free int64) int64 {
 // which matters for one size in sixty.
 func fatFits(size int64) bool {
 	per := int64(1) // sectors of a cluster
-	if size > 260*mebi {
+	if size > largeFAT {
 		per = 8
 	}
 	room := size/sector - 32 // reserved
