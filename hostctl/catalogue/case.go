@@ -86,6 +86,7 @@ type Link struct {
 type Matrix struct {
 	Axes       []Axis      `json:"axes"` // in the order they vary, the last fastest
 	Exclusions []Exclusion `json:"exclusions,omitempty"`
+	Sparse     bool        `json:"sparse,omitempty"` // the quick profile has each value, and not any two together
 }
 
 // Axis is one dimension of a matrix.

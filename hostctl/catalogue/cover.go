@@ -13,19 +13,28 @@ import "slices"
 func cover(instances []Instance) []Instance {
 	usual := slices.DeleteFunc(slices.Clone(instances), Instance.late)
 	have := map[[2]Bind]bool{}
-	taken := take(usual, have)
-	taken = append(taken, take(instances, have)...)
-	return slices.DeleteFunc(slices.Clone(instances), func(in Instance) bool { return !slices.Contains(taken, in.ID()) })
+	taken := take(usual, have, Instance.pairs)
+	return only(instances, append(taken, take(instances, have, Instance.pairs)...))
+}
+
+// thin returns a part of instances in which each value of theirs is.
+func thin(instances []Instance) []Instance {
+	return only(instances, take(instances, map[[2]Bind]bool{}, Instance.values))
+}
+
+// only returns the instances of these ids.
+func only(instances []Instance, ids []string) []Instance {
+	return slices.DeleteFunc(slices.Clone(instances), func(in Instance) bool { return !slices.Contains(ids, in.ID()) })
 }
 
 // take returns the ids of instances that cover all pairs of theirs beyond those that have is about, and adds these to it.
-func take(instances []Instance, have map[[2]Bind]bool) []string {
+func take(instances []Instance, have map[[2]Bind]bool, pairs func(Instance) [][2]Bind) []string {
 	var taken []string
 	for {
 		var best Instance
 		var most [][2]Bind
 		for _, in := range instances {
-			fresh := slices.DeleteFunc(in.pairs(), func(p [2]Bind) bool { return have[p] })
+			fresh := slices.DeleteFunc(pairs(in), func(p [2]Bind) bool { return have[p] })
 			if len(fresh) > len(most) {
 				best, most = in, fresh
 			}
@@ -54,6 +63,11 @@ func (in Instance) pairs() [][2]Bind {
 	return all
 }
 
+// values returns the pairs of a value with itself.
+func (in Instance) values() [][2]Bind {
+	return slices.DeleteFunc(in.pairs(), func(p [2]Bind) bool { return p[0] != p[1] })
+}
+
 // late reports whether one of the instance's values is.
 func (in Instance) late() bool {
 	return slices.ContainsFunc(in.Case.Matrix.Axes, func(a Axis) bool {
@@ -71,7 +85,10 @@ func (c *Case) choose(p Profile, want map[string][]string) (chosen, excluded []I
 		return all, excluded
 	}
 	usual, _ := split(c.expand(p, nil))
-	chosen = slices.DeleteFunc(cover(usual), func(in Instance) bool { return !in.has(want) })
+	if usual = cover(usual); c.Matrix.Sparse { // of these, so that the labs are the same
+		usual = thin(usual)
+	}
+	chosen = slices.DeleteFunc(usual, func(in Instance) bool { return !in.has(want) })
 	if !sameValues(all, chosen, want) {
 		chosen = cover(all)
 	}

@@ -109,6 +109,18 @@ func TestPairsAreThose(t *testing.T) {
 	}
 }
 
+// TestOnceEach shows that a case that takes long has each value, on the labs that others have.
+func TestOnceEach(t *testing.T) {
+	c := pairing("s.c", catalogue.Cards("off").Backends().Machines().OnceEach())
+	const want = "[backend=tap,machine=q35,nic=virtio,vhost=off] [backend=tap,machine=pc,nic=rtl8139,vhost=off] [backend=vale,machine=pc,nic=e1000,vhost=off]"
+	if got := ids(selection(t, c, "s.c", nil, catalogue.Quick)); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	if got := selection(t, c, "s.c", nil, catalogue.Full); len(got) != 26 {
+		t.Errorf("full has %d instances, want 26", len(got))
+	}
+}
+
 // TestPairsNarrowed shows what is left of the pairs when values are asked for.
 func TestPairsNarrowed(t *testing.T) {
 	c := pairing("s.c", catalogue.Cards("off").Backends().Machines())

@@ -22,7 +22,7 @@ func PaceOf(accel string) Pace {
 	if accel == lab.AccelKVM {
 		return Pace{Boot: 700 * time.Millisecond, Case: 500 * time.Millisecond, Scale: 1}
 	}
-	return Pace{Boot: 6 * time.Second, Case: time.Second, Scale: 1.2}
+	return Pace{Boot: 6 * time.Second, Case: 500 * time.Millisecond, Scale: 1}
 }
 
 // Estimate returns how long a plan takes.

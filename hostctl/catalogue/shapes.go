@@ -94,6 +94,13 @@ func (m Matrix) EveryModel() Matrix {
 	return m
 }
 
+// OnceEach has the quick profile run so many instances only that each value is in
+// one: for cases that take long.
+func (m Matrix) OnceEach() Matrix {
+	m.Sparse = true
+	return m
+}
+
 // without adds exclusions, as far as they are about axes and values of the matrix.
 func (m Matrix) without(exclusions ...Exclusion) Matrix {
 	m.Exclusions = slices.Clone(m.Exclusions)

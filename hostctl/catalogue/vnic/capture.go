@@ -24,7 +24,7 @@ var captureSize = catalogue.Case{
 	Needs:    needs,
 	Params: catalogue.Params{
 		Full:  catalogue.Values{"sizes": "0 1 48 64 512 1440 1472 1500 4096 65507", "interval": "100ms", "count": "10", "time": "15s"},
-		Quick: catalogue.Values{"sizes": "0 64 1472 1500 4096", "interval": "20ms", "count": "3", "time": "2s"},
+		Quick: catalogue.Values{"sizes": "0 64 1472 1500 4096", "interval": "20ms", "count": "3", "time": "1s"},
 	},
 	Steps: []string{
 		"capture on the guest's card: tcpdump -vvv -i LINK icmp",

@@ -25,7 +25,7 @@ var hotplugHMP = catalogue.Case{
 	Params: catalogue.Params{
 		Full: catalogue.Values{"mac": "62:56:00:94:a3:16", "interval": "1s", "count": "10", "time": "1m",
 			"orders": "netdev-first device-first"},
-		Quick: catalogue.Values{"interval": "10ms", "time": "4s"},
+		Quick: catalogue.Values{"interval": "10ms", "time": "1s"},
 	},
 	Steps: []string{
 		"(qemu) netdev_add a tap, or a port of our switch, and device_add the card",

@@ -25,7 +25,7 @@ var hotplugQMP = catalogue.Case{
 	Params: catalogue.Params{
 		Full: catalogue.Values{"mac": "08:2e:5f:0a:0d:b2", "interval": "1s", "count": "10", "time": "1m",
 			"orders": "netdev-first device-first"},
-		Quick: catalogue.Values{"interval": "100ms", "time": "4s"},
+		Quick: catalogue.Values{"interval": "100ms", "time": "3s"},
 	},
 	Steps: []string{
 		"netdev_add a tap, or a port of our switch, and device_add the card",

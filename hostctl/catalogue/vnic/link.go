@@ -21,7 +21,7 @@ var linkStatusOn = catalogue.Case{
 	Topology: catalogue.OneGuest().OnBackends().OnMachines(),
 	Matrix:   catalogue.Cards("off").Backends().Machines().EveryModel(),
 	Needs:    needs,
-	Params:   catalogue.Params{Full: catalogue.Values{"interval": "100ms", "count": "3"}},
+	Params:   catalogue.Params{Full: catalogue.Values{"interval": "100ms", "count": "3", "time": "1s"}},
 	Steps: []string{
 		"read /sys/class/net/LINK/operstate: up",
 		"set_link off: operstate becomes down",

@@ -28,7 +28,7 @@ var mtuMax = catalogue.Case{
 	Needs:    needs,
 	Params: catalogue.Params{
 		Full: catalogue.Values{"virtio": "1500 65535", "e1000": "1500 16110", "rtl8139": "1500 4096",
-			"e1000e": "1500 9212", "igb": "1500 9216", "vmxnet3": "1500 9000", "time": "2s"},
+			"e1000e": "1500 9212", "igb": "1500 9216", "vmxnet3": "1500 9000", "time": "1s"},
 	},
 	Steps: []string{
 		"set the card's MTU to 1500 and to the largest of its model: accepted, and the guest lists it",
@@ -80,7 +80,7 @@ var mtuSet = catalogue.Case{
 	Needs:    needs,
 	Params: catalogue.Params{
 		Full:  catalogue.Values{"mtus": "1280 1500", "interval": "100ms", "count": "10", "time": "4s"},
-		Quick: catalogue.Values{"interval": "10ms", "count": "3", "time": "2s"},
+		Quick: catalogue.Values{"interval": "10ms", "count": "3", "time": "1s"},
 	},
 	Steps: []string{
 		"set the MTU to 1280, then to 1500: accepted, and the guest lists it",

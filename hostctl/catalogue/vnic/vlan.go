@@ -26,7 +26,7 @@ var vlan = catalogue.Case{
 	Needs:    append([]string{"mod.8021q"}, needs...),
 	Params: catalogue.Params{
 		Full: catalogue.Values{"ids": "10 1", "address": "192.168.123.11/24", "neighbour": "192.168.123.12",
-			"interval": "100ms", "count": "3", "time": "5s"},
+			"interval": "100ms", "count": "3", "time": "3s"},
 	},
 	Steps: []string{
 		"for VLAN 10 and 1: add the link, take it up, give it 192.168.123.11",

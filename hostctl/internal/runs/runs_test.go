@@ -80,6 +80,22 @@ func TestQuickRunsTheDocumentsModels(t *testing.T) {
 	}
 }
 
+// TestEveryCardHasItsParameters shows that a case with a parameter for a card has one for each that it is run on.
+func TestEveryCardHasItsParameters(t *testing.T) {
+	set, err := Catalogue()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range set.Cases() {
+		all := models(t, set, c, catalogue.Full)
+		lacks := func(model string) bool { _, ok := c.Params.Full[model]; return !ok }
+		lacking := slices.DeleteFunc(slices.Clone(all), func(m string) bool { return !lacks(m) })
+		if len(lacking) > 0 && len(lacking) < len(all) {
+			t.Errorf("%s: no parameter for %v", c.ID, lacking)
+		}
+	}
+}
+
 func models(t *testing.T, set *catalogue.Set, c *catalogue.Case, p catalogue.Profile) []string {
 	t.Helper()
 	sel, err := set.Select([]string{c.ID}, nil, p)
