@@ -104,6 +104,10 @@ func (c *Chain) Wrote(n int) {
 	c.out.advance(n, c.segs)
 }
 
+// Filled tells that the first n bytes of WriteHead, and nothing else, were written, and nothing more will be. It is Wrote for
+// who is done with the chain.
+func (c *Chain) Filled(n int) { c.wrote = n }
+
 // ReadSegments appends the memory of the next n readable bytes to dst, skipping the first skip, without consuming them.
 // It returns less where the stream ends first.
 func (c *Chain) ReadSegments(dst [][]byte, skip, n int) [][]byte {

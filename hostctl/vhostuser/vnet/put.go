@@ -53,7 +53,10 @@ func (q *pair) putAll(queue virtq.Queue) (err error) {
 	t := &q.put
 	t.first, t.last = 0, 0
 	queue.DisableKick()
-	for i := range t.frames {
+	for i := 0; i < len(t.frames); i++ {
+		if i += t.singles(t.frames[i:]); i == len(t.frames) {
+			break
+		}
 		f := &t.frames[i]
 		if len(f.Data) > MaxFrame || !f.Header.accepts(t.features) {
 			t.offload++
@@ -69,6 +72,36 @@ func (q *pair) putAll(queue virtq.Queue) (err error) {
 	}
 	queue.PushBatch(t.chains[:t.first])
 	return err
+}
+
+// singles writes the first frames to the buffers that are popped, one each, as long as they fit and nothing is left to do for
+// them, as is so for nearly all. It returns how many.
+func (t *put) singles(frames []Frame) int {
+	chains := t.chains[t.first:t.last]
+	if t.size != headerSize {
+		return 0
+	}
+	frames = frames[:min(len(frames), len(chains))]
+	bytes := 0
+	for i := range frames {
+		f, b := &frames[i], chains[i].WriteHead()
+		if len(b) < headerSize+len(f.Data) || len(f.Data) > MaxFrame || f.Header.Flags|f.Header.GSOType != 0 {
+			return t.filled(i, bytes)
+		}
+		binary.LittleEndian.PutUint64(b, 0)
+		binary.LittleEndian.PutUint32(b[8:], 1<<16) // one buffer
+		copyFrame(b[headerSize:], f.Data)
+		chains[i].Filled(headerSize + len(f.Data))
+		bytes += len(f.Data)
+	}
+	return t.filled(len(frames), bytes)
+}
+
+func (t *put) filled(n, bytes int) int {
+	t.n += n
+	t.first += n
+	t.bytes += uint64(bytes)
+	return n
 }
 
 // gather returns how many buffers, from the first one on, make n bytes: one, or with MRG_RXBUF as many as it takes. It is 0 if
