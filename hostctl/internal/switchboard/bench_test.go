@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"picolab/guestagent/load/testpmd"
 	"picolab/hostctl/vale"
@@ -67,6 +68,8 @@ func (f flood) rate(b *testing.B, dir string) float64 {
 		Args: append(f.rings(), "--forward-mode=flowgen", fmt.Sprintf("--txpkts=%d", f.length))})
 	defer p.Stop()
 	p.Command("start")
+	for end := time.Now().Add(ovsTime); p.Stats(0).Rx == 0 && time.Now().Before(end); { // some take their time to begin
+	}
 	return p.BestRate(0, 1)
 }
 

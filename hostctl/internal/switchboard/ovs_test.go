@@ -23,10 +23,10 @@ type ovs struct {
 	running []*exec.Cmd
 }
 
-// forward has it be a learning switch (NORMAL) between vhost-user sockets in its folder. It takes 1.5 GB: less does not hold
-// its buffers.
+// forward has it be a learning switch (NORMAL) between vhost-user sockets in its folder. Each port has buffers of its own: those
+// that all would share take 1.5 GB, and long to make.
 func (o *ovs) forward(sockets ...string) error {
-	eal := fmt.Sprintf("--no-huge --legacy-mem -m 1536 --no-pci --no-telemetry -d %s -d %s", testpmd.Driver(o.b, "mempool_ring"), testpmd.Driver(o.b, "bus_vdev"))
+	eal := fmt.Sprintf("--no-huge --legacy-mem -m 768 --no-pci --no-telemetry -d %s -d %s", testpmd.Driver(o.b, "mempool_ring"), testpmd.Driver(o.b, "bus_vdev"))
 	steps := []func() error{
 		func() error { return o.run("usr/bin/ovsdb-tool", "create", o.at("conf.db"), o.schema()) },
 		func() error {
@@ -35,7 +35,7 @@ func (o *ovs) forward(sockets ...string) error {
 		func() error { return o.configure("--no-wait", "init") },
 		func() error {
 			return o.configure("--no-wait", "set", "Open_vSwitch", ".", "other_config:dpdk-init=true", "other_config:pmd-cpu-mask=0x1",
-				"other_config:dpdk-lcore-mask=0x1", "other_config:per-port-memory=false", fmt.Sprintf("other_config:dpdk-extra=%q", eal))
+				"other_config:dpdk-lcore-mask=0x1", "other_config:per-port-memory=true", fmt.Sprintf("other_config:dpdk-extra=%q", eal))
 		},
 		func() error {
 			return o.start("vsctl", "usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk", o.db(), "--unixctl="+o.at("vsctl"),
