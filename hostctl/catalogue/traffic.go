@@ -32,6 +32,14 @@ func (n *Node) Ping(o client.PingOptions) client.PingStats {
 	})
 }
 
+// AwaitReply pings an address until it answers once, or the table's time for a
+// driver is over.  A card that starts anew holds what comes meanwhile; when it
+// answers, what is left of a flood has gone through.
+func (n *Node) AwaitReply(addr netip.Addr) bool {
+	once := client.PingOptions{Target: addr, Size: 56, Count: 1, Interval: time.Millisecond, Timeout: n.t.Timeout(lab.WaitPing) / 10}
+	return n.t.Poll(lab.WaitDriver, func() bool { return n.Ping(once).Received > 0 })
+}
+
 // Loss says what a ping came to, as ping(8) does.
 func Loss(s client.PingStats) string {
 	text := fmt.Sprintf("%.4g%% packet loss (%d of %d)", s.LossPercent(), s.Sent-s.Received, s.Sent)

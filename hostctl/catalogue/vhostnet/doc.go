@@ -20,7 +20,8 @@ func Cases() []*catalogue.Case {
 	return []*catalogue.Case{
 		&dataTransfer,
 		&ping, &pingOversize, &pingFlood,
-		&jumbo,
+		&jumbo, &jumboToggle,
+		&promiscuous,
 		&vlan,
 		&multicast,
 		&offloadTSO, &offloadGSO,

@@ -38,13 +38,7 @@ var jumbo = catalogue.Case{
 	},
 	Run: func(t *catalogue.T) {
 		host, guest := t.Host(), t.Guest("a")
-		card, bridge := guest.Card(0), t.Segment(catalogue.LAN).Bridge
-		if card.Tap != "" {
-			host.SetMTU(card.Tap, t.Int("tap"))
-		}
-		host.SetMTU(bridge, t.Int("tap"))
-		host.AddRoute(client.Route{Destination: netip.PrefixFrom(guest.Addr(0), 32), Link: bridge})
-		host.AddNeigh(bridge, guest.Addr(0), card.MAC)
+		widen(t)
 		for _, mtu := range t.Ints(t.Axis("nic")) {
 			name := guest.Link(0).Name
 			guest.SetMTU(name, mtu)
@@ -54,4 +48,16 @@ var jumbo = catalogue.Case{
 				Size: mtu - headers, DontFragment: true, Interval: t.Duration("interval"), Count: t.Int("count")}))
 		}
 	},
+}
+
+// widen has the host send packets of a tap's largest MTU to the guest in one piece.
+func widen(t *catalogue.T) {
+	host, guest := t.Host(), t.Guest("a")
+	card, bridge := guest.Card(0), t.Segment(catalogue.LAN).Bridge
+	if card.Tap != "" {
+		host.SetMTU(card.Tap, t.Int("tap"))
+	}
+	host.SetMTU(bridge, t.Int("tap"))
+	host.AddRoute(client.Route{Destination: netip.PrefixFrom(guest.Addr(0), 32), Link: bridge})
+	host.AddNeigh(bridge, guest.Addr(0), card.MAC)
 }

@@ -16,7 +16,7 @@ var (
 // document's own has the same item twice.
 func Cases() []*catalogue.Case {
 	return []*catalogue.Case{
-		&driverInfo, &featuresDefault, &offloadQuery, &offloadToggle, &linkStatusOn, &macChange, &mtuMax, &mtuSet,
+		&driverInfo, &featuresDefault, &offloadQuery, &offloadToggle, &promiscToggle, &linkStatusOn, &macChange, &mtuMax, &mtuSet,
 		&ping, &pingOversize, &pingFlood, &captureSize, &udpFile, &vlan, &hotplugQMP, &hotplugHMP, &hotplugLegacy, &linkStatusOff,
 		&featuresOff,
 	}

@@ -81,6 +81,8 @@ func TestFail(t *testing.T) {
 		{"nothing can be switched", "vnic.offload-toggle", fake.Faults{KeepFeatures: true}, "tso switched"},
 		{"a flag cannot be switched", "vnic.offload-toggle", fake.Faults{NoFeature: "tx-scatter-gather"}, "sg (absent)"},
 		{"the guest is dead after the switches", "vnic.offload-toggle", fake.Faults{Loss: all}, "ping afterwards"},
+		{"something is lost meanwhile", "vnic.promisc-toggle", fake.Faults{Loss: all}, "ping while the mode changes"},
+		{"the mode stays", "vnic.promisc-toggle[nic=e1000]", fake.Faults{KeepPromisc: true}, "promiscuous flag off, afterwards"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
