@@ -83,14 +83,13 @@ type hotCard struct {
 	guest      *catalogue.Node
 	qemu       monitor
 	mac, order string
-	rings      bool // the back-end is vhost-user
 	plugged    bool
 }
 
 func (h *hotCard) plug(end lab.End) {
-	h.plugged, h.rings = true, end.Rings
+	h.plugged = true
 	h.t.Cleanup(h.remove)
-	if end.Rings {
+	if end.Rings { // netdev_del takes the socket along
 		h.qemu.socket(hotSocket, end.Socket)
 	}
 	h.qemu.do("netdev_add", h.netdev(end))
@@ -139,9 +138,6 @@ func (h *hotCard) unplug() {
 	catalogue.Equal(h.t, h.name("DEVICE_DELETED names the device"), any(hotDevice), event["device"], catalogue.JSON(event))
 	if h.order == "device-first" {
 		netdevDel()
-	}
-	if h.rings { // a netdev holds its socket as long as there is the card
-		h.qemu.do("chardev-remove", catalogue.Args{"id": hotSocket})
 	}
 	h.await("link after device_del", false)
 	h.plugged = false
