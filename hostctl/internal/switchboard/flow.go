@@ -56,4 +56,5 @@ func flow6(ip []byte) uint32 {
 
 func hasPorts(protocol byte) bool { return protocol == 6 || protocol == 17 || protocol == 132 }
 
-func mix(h uint64) uint32 { return uint32(h * 0x9e3779b97f4a7c15 >> 32) }
+// mix spreads: a product's bits depend on none of its factors' higher ones, in which the last byte of an address is.
+func mix(h uint64) uint32 { return uint32((h ^ h>>32) * 0x9e3779b97f4a7c15 >> 32) }

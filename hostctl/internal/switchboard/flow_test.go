@@ -40,13 +40,28 @@ func TestFlow(t *testing.T) {
 	for n := range 60 { // cut anywhere
 		_, _ = flow(ip4(17, 1, 0, true)[:min(n, 46)]), flow(ip6(1)[:min(n, 58)])
 	}
-	spread := map[uint32]int{}
-	for port := range 256 {
-		spread[flow(ip4(6, byte(port), 0, false))%4]++
-	}
-	for q := range uint32(4) {
-		if spread[q] < 32 {
-			t.Errorf("256 flows on 4 queues: %v", spread)
+}
+
+// TestSpread: flows that differ in one byte, wherever it is, are spread over the queues.
+func TestSpread(t *testing.T) {
+	for name, tt := range map[string]struct {
+		frame func() []byte
+		at    int // of the byte
+	}{
+		"port": {func() []byte { return ip4(6, 1, 0, false) }, 35}, "source": {func() []byte { return ip4(6, 1, 0, false) }, 29},
+		"destination": {func() []byte { return ip4(6, 1, 0, false) }, 33}, "destination 6": {func() []byte { return ip6(1) }, 53},
+		"network 6": {func() []byte { return ip6(1) }, 14 + 24 + 3}, "source 6": {func() []byte { return ip6(1) }, 37},
+	} {
+		spread := map[uint32]int{}
+		for i := range 256 {
+			b := tt.frame()
+			b[tt.at] = byte(i)
+			spread[flow(b)%4]++
+		}
+		for q := range uint32(4) {
+			if spread[q] < 32 {
+				t.Errorf("256 flows by %s on 4 queues: %v", name, spread)
+			}
 		}
 	}
 }
