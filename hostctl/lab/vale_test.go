@@ -51,8 +51,12 @@ func TestInsideVale(t *testing.T) {
 	checkCounters(t, filepath.Join(l.Dir(), "links", "lan.switch.json"))
 }
 
-// addresses gives the guests' cards theirs; b's second has a network of its own, or a would answer through the first.
+// addresses gives the guests' cards theirs; b's second has a network of its own, or a would answer through the first. Nor does
+// a card tell the address of another one as its own, which would be believed if it came first.
 func addresses(t *testing.T, l *Lab) {
+	if err := l.Guest("b").Agent().Sysctl(t.Context(), "net.ipv4.conf.all.arp_ignore", "1"); err != nil {
+		t.Fatal(err)
+	}
 	give(t, l, "a", 0, l.Guest("a").Addr(0))
 	give(t, l, "a", 0, netip.MustParsePrefix("10.2.0.1/24"))
 	give(t, l, "b", 0, l.Guest("b").Addr(0))
