@@ -16,11 +16,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Main serves the connection named by the arguments, "-fd N", to its end. The socket itself is the authority: no token
+// Main serves the connection named by the arguments, "-fd N [-modules ROOT]", to its end. The socket itself is the authority: no token
 // is asked for.
 func Main(ctx context.Context, args []string) error {
 	fs := flag.NewFlagSet("guestagent", flag.ContinueOnError)
 	fd := fs.Int("fd", -1, "file descriptor of the connected socket")
+	root := fs.String("modules", "/", "root of the lib/modules to load from")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
@@ -31,16 +32,16 @@ func Main(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	return Serve(ctx, conn)
+	return Serve(ctx, conn, *root)
 }
 
-// Serve serves one trusted connection with the verbs of this process's namespaces.
-func Serve(ctx context.Context, conn net.Conn) error {
+// Serve serves one trusted connection with the verbs of this process's namespaces. Modules are those of root's lib/modules.
+func Serve(ctx context.Context, conn net.Conn, root string) error {
 	var u unix.Utsname
 	if err := unix.Uname(&u); err != nil {
 		return fmt.Errorf("uname: %w", err)
 	}
-	modules, err := module.Open("/", unix.ByteSliceToString(u.Release[:]))
+	modules, err := module.Open(root, unix.ByteSliceToString(u.Release[:]))
 	if err != nil {
 		return err
 	}

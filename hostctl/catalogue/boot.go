@@ -26,13 +26,14 @@ type Booter struct {
 	Accel   string // kvm or tcg
 	Nesting int    // emulated machines around this one
 	Images  string // folder of image folders
+	Modules string // as in lab.Env
 	Cache   string // as in lab.Env
 	Logf    func(format string, args ...any)
 }
 
 // Boot is a [Boot].
 func (b Booter) Boot(ctx context.Context, top Topology, dir string, found func(Finding)) (Booted, error) {
-	env := lab.Env{Dir: dir, Images: b.Images, Cache: b.Cache, Logf: b.Logf,
+	env := lab.Env{Dir: dir, Images: b.Images, Modules: b.Modules, Cache: b.Cache, Logf: b.Logf,
 		OnFinding: func(guest string, f oops.Finding) { found(finding(guest, f)) }}
 	l, err := lab.Up(ctx, b.Spec(top), env)
 	if err != nil {
@@ -55,10 +56,10 @@ func (b Booter) Spec(top Topology) lab.Spec {
 }
 
 func (g Guest) spec() lab.Guest {
-	out := lab.Guest{Name: g.Name, Machine: g.Machine, SpareSlots: g.Spare}
+	out := lab.Guest{Name: g.Name, Machine: g.Machine, CPUs: g.CPUs, SpareSlots: g.Spare}
 	for _, n := range g.NICs {
 		out.NICs = append(out.NICs, lab.NIC{Model: Device(n.Model), Options: n.Options, Link: n.Link,
-			Backend: cmp.Or(n.Backend, Tap), Vhost: n.Vhost == "on"})
+			Backend: cmp.Or(n.Backend, Tap), Vhost: n.Vhost == "on", Queues: n.Queues})
 	}
 	return out
 }
@@ -100,6 +101,14 @@ func (b booted) NewEnd(link, model string) (lab.End, func(context.Context) error
 	return b.l.NewEnd(link, model)
 }
 
+func (b booted) Outside(ctx context.Context, link string) (Outside, error) {
+	o, err := b.l.NewOutside(ctx, link)
+	if err != nil {
+		return Outside{}, err
+	}
+	return Outside{Agent: hostAgent{agent{o.Agent}}, Addr: o.Addr, Close: o.Close}, nil
+}
+
 func (b booted) Machines() []Machine {
 	var all []Machine
 	for _, vm := range b.l.Guests() {
@@ -112,6 +121,10 @@ func (m machine) Name() string   { return m.vm.Name() }
 func (m machine) Argv() []string { return m.vm.Argv() }
 
 func (m machine) Devices() []string { return openDevices(m.vm.Pid()) }
+
+func (m machine) Reconnect(ctx context.Context) error { return m.vm.Reconnect(ctx) }
+
+func (m machine) Move(ctx context.Context) (lab.Moved, error) { return m.vm.Move(ctx) }
 
 func (m machine) Slot(i int) string { return qemu.HotplugBus(m.vm.Config(), i) }
 
@@ -151,8 +164,9 @@ func (m machine) Findings() []Finding {
 }
 
 func finding(guest string, f oops.Finding) Finding {
+	ended := f.Kind == lab.QEMUEnded
 	return Finding{Guest: guest, Kind: string(f.Kind), Title: f.Title, Text: f.Text,
-		Fatal: f.Fatal() || f.Kind == lab.GuestPanicked}
+		Fatal: f.Fatal() || f.Kind == lab.GuestPanicked || ended, Ours: ended}
 }
 
 func (m monitor) Run(ctx context.Context, cmd string, args, out any) error {

@@ -40,7 +40,10 @@ type Agent interface {
 	SetFeatures(ctx context.Context, link string, on map[string]bool) (map[string]*wire.Feature, error)
 	LinkStats(ctx context.Context, link string) (map[string]uint64, error)
 	Driver(ctx context.Context, link string) (client.DriverInfo, error)
+	Channels(ctx context.Context, link string) (*wire.ChannelsReply, error)
+	SetCombined(ctx context.Context, link string, n int) (*wire.ChannelsReply, error)
 	Modprobe(ctx context.Context, name string, params ...string) error
+	Rmmod(ctx context.Context, name string) error
 
 	PingHost(ctx context.Context, o client.PingOptions) (client.PingStats, error)
 	Source(ctx context.Context, o client.SourceOptions) (client.Transfer, error)
@@ -70,6 +73,7 @@ type Booted interface {
 	Record(ctx context.Context, link string, w io.Writer, o lab.RecordOptions) (stop func(context.Context) (client.CaptureStats, error), err error)
 	// NewEnd makes the host's end of a card of QEMU's model that is plugged in at run time; remove is called once.
 	NewEnd(link, model string) (end lab.End, remove func(context.Context) error, err error)
+	Outside(ctx context.Context, link string) (Outside, error)
 	Timeout(w lab.Wait) time.Duration
 	Down(ctx context.Context) error
 }
@@ -80,6 +84,9 @@ type Machine interface {
 	Agent() Agent     // nil while the guest is not up
 	Monitor() Monitor // nil while QEMU does not run
 	Cards() []Card
+	Reconnect(ctx context.Context) error // to an agent whose connections are lost
+	// Move migrates the guest to another QEMU; see lab.VM.Move.
+	Move(ctx context.Context) (lab.Moved, error)
 	Slot(i int) string // QEMU's bus for the i-th card plugged in at run time; "" when there is none
 	Findings() []Finding
 	Logs() map[string]string // evidence files that grow, by the name they get in an instance's folder
@@ -104,6 +111,13 @@ type Segment struct {
 	Host   netip.Prefix // the host's address on it
 }
 
+// Outside is a host beside the lab's own, behind a bridge in between; see lab.Outside.
+type Outside struct {
+	Agent Agent
+	Addr  netip.Prefix
+	Close func(context.Context) error
+}
+
 // Finding is something bad a guest's kernel said.
 type Finding struct {
 	Guest string
@@ -111,6 +125,7 @@ type Finding struct {
 	Title string
 	Text  string
 	Fatal bool // the guest cannot go on
+	Ours  bool // it tells of QEMU and not of the guest
 }
 
 // Boot makes a lab of a topology.  dir is for its evidence; found is called at

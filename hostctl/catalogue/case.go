@@ -62,6 +62,7 @@ type Topology struct {
 type Guest struct {
 	Name    string `json:"name"`
 	Machine string `json:"machine,omitempty"` // q35 or pc; q35 when empty
+	CPUs    int    `json:"cpus,omitempty"`    // 1 when 0
 	NICs    []NIC  `json:"nics"`
 	Spare   int    `json:"spare,omitempty"` // slots for cards plugged in at run time
 }
@@ -72,6 +73,7 @@ type NIC struct {
 	Link    string   `json:"link"`
 	Backend string   `json:"backend,omitempty"` // tap, vale for our own switch, or user; tap when empty
 	Vhost   string   `json:"vhost,omitempty"`   // on or off; off when empty
+	Queues  int      `json:"queues,omitempty"`  // pairs; 1 when 0
 	Options []string `json:"options,omitempty"` // of QEMU's -device, option=value
 }
 
@@ -95,6 +97,7 @@ type Axis struct {
 	Values []string            `json:"values"`
 	Quick  []string            `json:"quick,omitempty"` // the values of the quick profile; all when empty
 	Late   []string            `json:"late,omitempty"`  // values that most hosts lack what they need for; see cover
+	Alike  bool                `json:"alike,omitempty"` // the values are ways to the same; see Plan.StandIn
 	Needs  map[string][]string `json:"needs,omitempty"` // what a value needs beyond the case's needs
 }
 
@@ -146,7 +149,18 @@ func (c *Case) NotOn(kind string) string {
 	if most == "" || slices.ContainsFunc(c.Where, func(t Tier) bool { return t.cost() <= most.cost() }) {
 		return ""
 	}
-	return fmt.Sprintf("runs in %v, which a host of kind %s is not", c.Where, kind)
+	return fmt.Sprintf("runs in %v, which a host of kind %s is not%s", c.Where, kind, c.remedy())
+}
+
+// remedy says which host would do where that is not this machine as it is.
+func (c *Case) remedy() string {
+	switch c.Where[0] {
+	case Nested:
+		return ": it takes a kernel of the lab's own (--host vm or auto)"
+	case Metal:
+		return ": it takes a lab PC (--host metal)"
+	}
+	return ""
 }
 
 // cost orders the tiers.

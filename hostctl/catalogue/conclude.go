@@ -18,8 +18,12 @@ const maxReasons = 3
 func (t *T) conclude(findings []Finding) (report.Verdict, string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	ours := func(f Finding) bool { return f.Ours }
+	if said := slices.DeleteFunc(slices.Clone(findings), ours); len(said) > 0 {
+		return report.Fail, oopsReason(said)
+	}
 	if len(findings) > 0 {
-		return report.Fail, oopsReason(findings)
+		return report.Error, fmt.Sprintf("guest %s: %s", findings[0].Guest, findings[0].Title)
 	}
 	failed := t.failed()
 	switch {

@@ -58,10 +58,14 @@ func (tr *trial) collect(ctx context.Context) []Finding {
 // awaitReport gives the console of a guest that died the time to say why: QEMU's
 // own event comes first and tells nothing.
 func (tr *trial) awaitReport(vm Machine) {
-	fatal := func(f Finding) bool { return f.Fatal }
+	fatal := func(f Finding) bool { return f.Fatal && !f.Ours }
 	told := func(f Finding) bool { return f.Fatal && f.Text != "" }
 	if slices.ContainsFunc(vm.Findings(), fatal) {
 		tr.t.Poll(lab.WaitEvent, func() bool { return slices.ContainsFunc(vm.Findings(), told) })
+	}
+	// The agent's connection may break a moment before QEMU is seen to have ended.
+	if v, _ := tr.t.conclude(nil); v == report.Error && tr.t.answering(vm.Name()) && !tr.t.Guest(vm.Name()).answers() {
+		tr.t.Poll(lab.WaitOops, func() bool { return len(vm.Findings()) > tr.marks.findings[vm.Name()] })
 	}
 }
 
@@ -69,7 +73,7 @@ func (tr *trial) awaitReport(vm Machine) {
 // that is new.  The console has only what its log level lets through; a WARNING
 // with its call trace is not in it.
 func (tr *trial) kernelLog(ctx context.Context, vm Machine) []Finding {
-	if vm.Agent() == nil {
+	if vm.Agent() == nil || !tr.t.answering(vm.Name()) {
 		return nil
 	}
 	var lines []string
@@ -145,9 +149,12 @@ func tail(from string, offset int64, to string) (err error) {
 	return err
 }
 
-func (tr *trial) saveText(name, text string) {
-	if err := os.WriteFile(tr.t.File(name), []byte(text), 0o644); err != nil {
-		tr.t.Logf("keep %s: %v", name, err)
+func (tr *trial) saveText(name, text string) { tr.t.keepText(name, text) }
+
+// keepText makes an evidence file; that it cannot is noted.
+func (t *T) keepText(name, text string) {
+	if err := os.WriteFile(t.File(name), []byte(text), 0o644); err != nil {
+		t.Logf("keep %s: %v", name, err)
 	}
 }
 

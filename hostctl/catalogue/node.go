@@ -78,6 +78,9 @@ func (n *Node) tell(what string, w lab.Wait, fn func(context.Context) error) {
 
 // blame ends the instance with the verdict that err deserves.
 func (n *Node) blame(what string, err error) {
+	if n.machine != nil && unheard(n.t, err) {
+		n.suspect(what)
+	}
 	v := report.Error
 	if n.machine != nil && guestsFault(err) {
 		v = report.Fail
@@ -101,6 +104,9 @@ func guestsFault(err error) bool {
 // no error.
 func (n *Node) undo(what string, w lab.Wait, fn func(context.Context) error) {
 	n.t.Cleanup(func() {
+		if n.machine != nil && !n.t.answering(n.name) {
+			return
+		}
 		n.tell(what, w, func(ctx context.Context) error {
 			err := fn(ctx)
 			if wire.CodeOf(err) == wire.Code_NOT_FOUND {

@@ -39,7 +39,7 @@ const (
 // BackendAxis is what the cards are on.  A tap needs leave to make one; our
 // switch does all that cases do without.
 func BackendAxis() Axis {
-	return Axis{Name: "backend", Values: []string{Tap, Vale}, Needs: map[string][]string{Tap: {"root.tap"}}}
+	return Axis{Name: "backend", Values: []string{Tap, Vale}, Alike: true, Needs: map[string][]string{Tap: {"root.tap"}}}
 }
 
 // Why there is no such combination.

@@ -34,6 +34,7 @@ type T struct {
 	xfail    string
 	degraded string
 	cleanups []func()
+	silent   []string // guests that answer nothing any more
 }
 
 // ending is why an instance ended before its last line.
@@ -182,6 +183,19 @@ func (t *T) File(name string) string {
 	defer t.mu.Unlock()
 	t.files = append(t.files, name)
 	return filepath.Join(t.dir, name)
+}
+
+// unanswering remembers a guest that need not be asked again.
+func (t *T) unanswering(guest string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.silent = append(t.silent, guest)
+}
+
+func (t *T) answering(guest string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return !slices.Contains(t.silent, guest)
 }
 
 // keep copies the record into a result; a case that did not stop may still add

@@ -96,6 +96,12 @@ func (g Guest) String() string {
 		if n.Backend != "" {
 			cards[i] += "+" + n.Backend
 		}
+		if n.Queues > 1 {
+			cards[i] += fmt.Sprintf("*%d", n.Queues)
+		}
+	}
+	if g.CPUs > 1 {
+		cards = append(cards, fmt.Sprintf("%d CPUs", g.CPUs))
 	}
 	if g.Machine != "" {
 		cards = append(cards, g.Machine)

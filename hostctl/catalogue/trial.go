@@ -78,7 +78,7 @@ func (tr *trial) execute(ctx context.Context) {
 		select {
 		case f := <-tr.s.found:
 			if f.Fatal {
-				cancel(fmt.Errorf("guest %s: kernel died: %s", f.Guest, f.Title))
+				cancel(fmt.Errorf("guest %s: it died: %s", f.Guest, f.Title))
 			}
 		case <-ctx.Done():
 			tr.abandon(done, context.Cause(ctx))

@@ -57,20 +57,23 @@ func (l *Lab) makeEnd(guest int, name string, i int, n NIC) (string, error) {
 	return "", nil
 }
 
-// makeTap makes a tap on the bridge of a NIC's link.
+// makeTap makes a tap on the bridge of a NIC's link; it goes with the lab.
 func (l *Lab) makeTap(name string, n NIC) (string, error) {
 	if n.Vhost {
 		if _, err := os.Stat("/dev/vhost-net"); err != nil {
 			return "", fmt.Errorf("vhost: %w", err)
 		}
 	}
-	link := l.Link(n.Link)
-	t := netdev.Tap{Name: name, Queues: n.Queues, Owner: -1, Master: link.bridge, MTU: link.spec.MTU}
-	if err := netdev.CreateTap(t); err != nil {
+	if err := l.createTap(name, n); err != nil {
 		return "", err
 	}
 	l.undo.push("delete tap", func(context.Context) error { return netdev.Delete(name) })
 	return name, netdev.Up(name)
+}
+
+func (l *Lab) createTap(name string, n NIC) error {
+	link := l.Link(n.Link)
+	return netdev.CreateTap(netdev.Tap{Name: name, Queues: n.Queues, Owner: -1, Master: link.bridge, MTU: link.spec.MTU})
 }
 
 // makeConsole opens the console log and puts the scanner behind it.

@@ -18,6 +18,7 @@ type Env struct {
 	Dir       string // evidence: GUEST/console.log, GUEST/argv.txt, GUEST/qmp.log, links/LINK.pcapng, links/LINK.switch.json; made when missing
 	Images    string // base of relative image folders
 	Agent     string // guestagent program for the lab's own side; default /bbin/guestagent
+	Modules   string // root of the lib/modules that the lab's own side may load from; "" means that it loads none but the host image's
 	Cache     string // folder shared by the labs of one machine: boot lock, KVM probe's answer; "" means neither
 	Logf      func(format string, args ...any)
 	OnState   func()                             // after every change of a guest's state
@@ -40,9 +41,10 @@ type Lab struct {
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup // every goroutine of the lab
 
-	mu   sync.Mutex
-	undo stack
-	ends int // number of those that NewEnd made
+	mu       sync.Mutex
+	undo     stack
+	ends     int // number of those that NewEnd made
+	outsides int // number of hosts made by NewOutside
 }
 
 // Spec is what the lab was made of, with every default filled in and the accelerator chosen.
@@ -100,7 +102,7 @@ func (l *Lab) Findings() []oops.Finding {
 
 // DialHost starts another agent on the lab's own side and returns the connection to it; closing the connection ends it.
 func (l *Lab) DialHost() (net.Conn, error) {
-	conn, p, err := startHostAgent(l.ctx, l.env)
+	conn, p, err := startHostAgent(l.ctx, l.env, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -51,6 +51,18 @@ func (n *Network) guestAddr(guest string, index int) netip.Prefix {
 	return netip.Prefix{}
 }
 
+// outsideAddr is the address behind those of all NICs.
+func (n *Network) outsideAddr() netip.Prefix {
+	if !n.spec.Host.IsValid() {
+		return netip.Prefix{}
+	}
+	addr := n.spec.Host.Addr().Next()
+	for range n.order {
+		addr = addr.Next()
+	}
+	return netip.PrefixFrom(addr, n.spec.Host.Bits())
+}
+
 func nicKey(guest string, index int) string { return fmt.Sprintf("%s/%d", guest, index) }
 
 // networks lays out the links of s without making anything.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"sync"
@@ -60,12 +61,12 @@ func (v *VM) startQEMU(ctx context.Context) (*run, error) {
 	if err := initrd.Write(v.initrd(), v.image.Segments(), v.lab.spec.emulated(), b); err != nil {
 		return nil, infra("prepare guest %s: %w", v.spec.Name, err)
 	}
-	log, err := os.OpenFile(filepath.Join(v.dir, "qmp.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	log, err := v.openLog()
 	if err != nil {
-		return nil, infra("open QMP log: %w", err)
+		return nil, err
 	}
 	r := &run{started: time.Now(), ended: make(chan struct{}), broken: make(chan struct{}), poweron: true}
-	if r.machine, err = v.launch(ctx, log); err != nil {
+	if r.machine, err = v.launch(ctx, v.Config(), log); err != nil {
 		log.Close()
 		return nil, infra("start guest %s: %w", v.spec.Name, err)
 	}
@@ -73,24 +74,41 @@ func (v *VM) startQEMU(ctx context.Context) (*run, error) {
 	v.run, v.token = r, token
 	v.mu.Unlock()
 	v.setState(StateBooting)
+	if err := v.attend(ctx, r, v.config.ConsoleSocket, log); err != nil {
+		return nil, infra("start guest %s: %w", v.spec.Name, err)
+	}
+	return r, nil
+}
+
+// openLog opens the file that has what every QEMU of the guest was told and told.
+func (v *VM) openLog() (*os.File, error) {
+	log, err := os.OpenFile(filepath.Join(v.dir, "qmp.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	if err != nil {
+		return nil, infra("open QMP log: %w", err)
+	}
+	return log, nil
+}
+
+// attend starts those who watch a QEMU that is the guest's now: its events, to log, and its console.
+func (v *VM) attend(ctx context.Context, r *run, console string, log io.Closer) error {
 	v.lab.tasks.Go(func() {
 		defer log.Close()
 		v.watch(r)
 	})
-	if err := v.console.connect(ctx, v.config.ConsoleSocket); err != nil {
-		return nil, infra("start guest %s: %w", v.spec.Name, err)
+	if err := v.console.connect(ctx, console); err != nil {
+		return err
 	}
 	v.lab.tasks.Go(v.console.drain)
-	return r, nil
+	return nil
 }
 
 // launch runs QEMU on the lab's context; ctx only ends the waiting for QMP.
-func (v *VM) launch(ctx context.Context, log *os.File) (*qemu.Machine, error) {
+func (v *VM) launch(ctx context.Context, c qemu.Config, log *os.File) (*qemu.Machine, error) {
 	limit := v.lab.Timeout(WaitStart)
 	v.lab.logf("waiting up to %v for QEMU of %s", limit, v.spec.Name)
 	running, kill := context.WithCancel(v.lab.ctx)
 	stop := context.AfterFunc(ctx, kill)
-	m, err := qemu.Start(running, v.config, qemu.StartOptions{Deadline: limit, QMPLog: log})
+	m, err := qemu.Start(running, c, qemu.StartOptions{Deadline: limit, QMPLog: log})
 	if err != nil {
 		kill()
 		return nil, errors.Join(err, ctx.Err())
@@ -112,16 +130,21 @@ func (v *VM) watch(r *run) {
 	v.mu.Lock()
 	expected := r.wanted || err == nil && !r.poweron
 	r.err = err
-	v.run = nil
-	agent := v.agent
-	v.agent = nil
+	moved := v.run != r // the guest goes on in another one
+	var agent *client.Client
+	if !moved {
+		v.run = nil
+		agent, v.agent = v.agent, nil
+	}
 	v.mu.Unlock()
 	if agent != nil {
 		agent.Close()
 	}
-	if expected {
+	switch {
+	case moved:
+	case expected:
 		v.setState(StateOff)
-	} else {
+	default:
 		v.setState(StateDead)
 		v.report(oops.Finding{Kind: QEMUEnded, Title: fmt.Sprintf("QEMU ended by itself: %v", err), Line: fmt.Sprint(err)})
 	}

@@ -49,6 +49,7 @@ type VM struct {
 	ready   chan struct{} // told when the console shows that the agent listens
 
 	power sync.Mutex // held by Start, Stop, Reboot and the like from beginning to end
+	moves int        // begun; guarded by power
 
 	mu       sync.Mutex // guards what follows
 	state    State
@@ -135,10 +136,18 @@ func (v *VM) ConsolePath() string { return v.console.path }
 func (v *VM) Dir() string { return v.dir }
 
 // Argv is the QEMU command line; argv.txt in Dir holds it ready to paste.
-func (v *VM) Argv() []string { return slices.Clone(v.argv) }
+func (v *VM) Argv() []string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return slices.Clone(v.argv)
+}
 
 // Config is what Argv was made of; qemu.HotplugBus wants it.
-func (v *VM) Config() qemu.Config { return v.config }
+func (v *VM) Config() qemu.Config {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.config
+}
 
 // MAC is the address of the guest's i-th NIC.
 func (v *VM) MAC(i int) string { return v.spec.NICs[i].MAC }

@@ -19,5 +19,6 @@ func Cases() []*catalogue.Case {
 		&driverInfo, &featuresDefault, &offloadQuery, &offloadToggle, &promiscToggle, &linkStatusOn, &macChange, &mtuMax, &mtuSet,
 		&ping, &pingOversize, &pingFlood, &captureSize, &udpFile, &vlan, &hotplugQMP, &hotplugHMP, &hotplugLegacy, &linkStatusOff,
 		&featuresOff,
+		&netperfMix, &netperfUDPSweep, &multiqueue, &migrate, &zerocopy,
 	}
 }

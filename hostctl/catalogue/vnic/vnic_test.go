@@ -34,6 +34,9 @@ func TestPass(t *testing.T) {
 	}
 }
 
+// usual is the size of an ordinary ping, which the lab's own first one is not.
+func usual(size int) bool { return size == 56 }
+
 // TestFail shows for every case that it can fail, and by which check.
 func TestFail(t *testing.T) {
 	tests := []struct {
@@ -83,6 +86,19 @@ func TestFail(t *testing.T) {
 		{"the guest is dead after the switches", "vnic.offload-toggle", fake.Faults{Loss: all}, "ping afterwards"},
 		{"something is lost meanwhile", "vnic.promisc-toggle", fake.Faults{Loss: all}, "ping while the mode changes"},
 		{"the mode stays", "vnic.promisc-toggle[nic=e1000]", fake.Faults{KeepPromisc: true}, "promiscuous flag off, afterwards"},
+		{"nothing moves", "vnic.netperf-mix", fake.Faults{Stall: true}, "TCP_RR -r 32,1024"},
+		{"the guest is dead after netperf", "vnic.netperf-mix", fake.Faults{Loss: usual}, "ping afterwards"},
+		{"nothing arrives", "vnic.netperf-udp-sweep", fake.Faults{Stall: true}, "datagrams that arrive there"},
+		{"the guest is dead after the sweep", "vnic.netperf-udp-sweep", fake.Faults{Loss: usual}, "ping afterwards"},
+		{"a queue is missing", "vnic.multiqueue[vectors=9]", fake.Faults{FewQueues: true}, "interrupt of receive queue 3"},
+		{"a channel is missing", "vnic.multiqueue[vectors=4]", fake.Faults{FewQueues: true}, "combined channels after ethtool -L"},
+		{"all hints are the same", "vnic.multiqueue[vectors=9]", fake.Faults{OneHint: true}, "affinity hint of receive queue 1"},
+		{"too few vectors are enough", "vnic.multiqueue[vectors=4]", fake.Faults{OwnIRQs: true}, "receive queues with an interrupt"},
+		{"the queues carry nothing", "vnic.multiqueue", fake.Faults{Loss: usual}, "ping through the queues"},
+		{"the migration fails", "vnic.migrate", fake.Faults{NoMove: true}, "query-migrate of a"},
+		{"the guest boots anew", "vnic.migrate", fake.Faults{Reborn: true}, "boot of the guest afterwards"},
+		{"the card is dead there", "vnic.migrate", fake.Faults{LoseMoved: true}, "ping afterwards"},
+		{"the parameter is not taken", "vnic.zerocopy", fake.Faults{KeepParam: true}, "experimental_zcopytx after modprobe with 0"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -111,6 +127,21 @@ func TestNoEject(t *testing.T) {
 		}
 		if r.Result != report.Fail || !strings.Contains(r.Reason, "no DEVICE_DELETED event") {
 			t.Errorf("%s: %s: %s", r.Instance, r.Result, r.Reason)
+		}
+	}
+}
+
+// TestNoNetperf shows that a server that is not reached is the fault of what is between.
+func TestNoNetperf(t *testing.T) {
+	for _, selector := range []string{"vnic.netperf-mix", "vnic.netperf-udp-sweep"} {
+		results, err := fake.Run(t.TempDir(), vnic.Cases(), selector, fake.Faults{NoServer: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range results {
+			if r.Result != report.Fail || !strings.Contains(r.Reason, "connection refused") {
+				t.Errorf("%s: %s: %s", r.Instance, r.Result, r.Reason)
+			}
 		}
 	}
 }

@@ -73,6 +73,19 @@ func SetMAC(name string, mac net.HardwareAddr) error {
 	return change("set address of", name, func(l netlink.Link) error { return netlink.LinkSetHardwareAddr(l, mac) })
 }
 
+// Rename gives a link another name; it must be down.
+func Rename(name, to string) error {
+	if err := checkName(to); err != nil {
+		return err
+	}
+	return change("rename to "+to, name, func(l netlink.Link) error { return netlink.LinkSetName(l, to) })
+}
+
+// Move puts a link into the network namespace of a process, where it is down and without addresses.
+func Move(name string, pid int) error {
+	return change(fmt.Sprintf("move to namespace of process %d", pid), name, func(l netlink.Link) error { return netlink.LinkSetNsPid(l, pid) })
+}
+
 // SetAlias sets the text that says what the link is for, at most 255 bytes.
 func SetAlias(name, alias string) error {
 	return change("set alias of", name, func(l netlink.Link) error { return netlink.LinkSetAlias(l, alias) })

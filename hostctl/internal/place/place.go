@@ -18,6 +18,9 @@ const (
 	InsideImages = "/run/lab/images" // read-only
 	InsideCache  = "/run/lab/cache"
 	InsideOut    = "/run/lab/out" // bound by verbs that leave evidence
+
+	// InsideOwn is the root of a folder lib/modules, where the kernel is the lab's own; see OwnModules.
+	InsideOwn = "/run/lab/own"
 )
 
 // What a host image that runs as a machine of its own has, be it a VM or a PC.
@@ -122,6 +125,27 @@ func (p Place) HostRoot() (string, error) {
 func usable(root string) error {
 	_, err := os.Stat(filepath.Join(root, "usr/bin/qemu-system-x86_64"))
 	return err
+}
+
+// OwnModules gives a sandbox leave to load the modules of this machine's kernel, if the machine is nobody's but the lab's:
+// one that was started from a host image. Elsewhere it changes nothing.
+func OwnModules(s sandbox.Spec) sandbox.Spec {
+	return ownModules(s, ApplianceRoot, "/")
+}
+
+func ownModules(s sandbox.Spec, appliance, root string) sandbox.Spec {
+	if _, err := os.Stat(appliance); err != nil {
+		return s
+	}
+	for _, dir := range []string{"lib/modules", "usr/lib/modules"} {
+		path := filepath.Join(root, dir)
+		if _, err := os.Stat(path); err == nil {
+			s.Modules = true
+			s.Binds = append(s.Binds, sandbox.Bind{Source: path, Target: filepath.Join(InsideOwn, "lib/modules"), ReadOnly: true})
+			return s
+		}
+	}
+	return s
 }
 
 // Bootable says what a host image lacks to run as a VM; the error wraps ErrNoHost.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"picolab/hostctl/internal/sandbox"
 	"picolab/images/manifest"
 )
 
@@ -70,5 +71,22 @@ func TestNew(t *testing.T) {
 		if p, err := New(arg); err != nil || p.Images != want || p.Cache != filepath.Join(cache, "lab") {
 			t.Errorf("%q: %+v, %v", arg, p, err)
 		}
+	}
+}
+
+// TestOwnModules shows that only a machine that runs from a host image gives its modules away.
+func TestOwnModules(t *testing.T) {
+	root := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(root, "usr/lib/modules"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for appliance, want := range map[string]bool{root: true, filepath.Join(root, "none"): false} {
+		s := ownModules(sandbox.Spec{}, appliance, root)
+		if s.Modules != want || want != (len(s.Binds) == 1) || want && (s.Binds[0].Target != "/run/lab/own/lib/modules" || !s.Binds[0].ReadOnly) {
+			t.Errorf("appliance %v: %+v", want, s)
+		}
+	}
+	if s := ownModules(sandbox.Spec{}, root, t.TempDir()); s.Modules || len(s.Binds) > 0 {
+		t.Errorf("without modules: %+v", s)
 	}
 }

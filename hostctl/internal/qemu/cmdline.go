@@ -192,10 +192,10 @@ func (c Config) addDisks(a *argv) {
 func (c Config) addVsock(a *argv) {
 	switch c.Vsock.Kind {
 	case "vhost-user":
-		a.addf("-chardev", "socket,id=vsock0,path=%s", esc(c.Vsock.Socket))
-		a.add("-device", "vhost-user-vsock-pci,id=vsock0.dev,chardev=vsock0")
+		a.addf("-chardev", "socket,id=%s,path=%s", VsockChardev, esc(c.Vsock.Socket))
+		a.addf("-device", "vhost-user-vsock-pci,id=%s,chardev=%s", VsockID, VsockChardev)
 	case "kernel":
-		a.addf("-device", "vhost-vsock-pci,id=vsock0.dev,guest-cid=%d", c.Vsock.CID)
+		a.addf("-device", "vhost-vsock-pci,id=%s,guest-cid=%d", VsockID, c.Vsock.CID)
 	}
 }
 

@@ -48,6 +48,12 @@ type Disk struct {
 	Device   bool // File is a block device of this machine
 }
 
+// Ids of the vsock device and of the character device behind one of kind vhost-user, in QMP.
+const (
+	VsockID      = "vsock0.dev"
+	VsockChardev = "vsock0"
+)
+
 // Vsock is the guest's vsock device.
 type Vsock struct {
 	Kind   string // "": none; "vhost-user": Socket is a listening back-end; "kernel": /dev/vhost-vsock

@@ -60,16 +60,22 @@ var vmHas = []string{
 }
 
 // assign divides a plan between container and VM. Instances that neither can run stay with the container, whose probes say
-// what is missing. The order inside a share is the plan's.
+// what is missing, and so do those that another of the plan stands in for there: the VM is ten times slower. The order
+// inside a share is the plan's.
 func assign(plan catalogue.Plan, facts map[string]report.Fact) []Share {
 	here, there := part(plan), part(plan)
-	var why []string
+	var why, stays []string
 	for _, g := range plan.Groups {
 		var stay, away []catalogue.Instance
 		for _, in := range g.Instances {
 			reason := elsewhere(in, facts)
 			if reason == "" || !vmCan(in) {
 				stay = append(stay, in)
+				continue
+			}
+			if other, ok := plan.StandIn(in, facts); ok {
+				stay = append(stay, in)
+				stays = append(stays, in.ID()+": "+other.ID()+" stands in for it")
 				continue
 			}
 			away = append(away, in)
@@ -80,7 +86,7 @@ func assign(plan catalogue.Plan, facts map[string]report.Fact) []Share {
 	}
 	var shares []Share
 	if len(here.Groups) > 0 {
-		shares = append(shares, Share{Host: Host{Kind: Container}, Plan: here})
+		shares = append(shares, Share{Host: Host{Kind: Container}, Plan: here, Why: stays})
 	}
 	if len(there.Groups) > 0 {
 		shares = append(shares, Share{Host: Host{Kind: VM}, Plan: there, Why: why})

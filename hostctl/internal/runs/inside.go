@@ -115,10 +115,18 @@ type running struct {
 
 func (j job) runner(run report.Run, results *report.Writer) *running {
 	r := &running{}
-	r.Boot = catalogue.Booter{Accel: run.Host.Accel, Nesting: run.Host.Nesting, Images: place.InsideImages, Cache: place.InsideCache}.Boot
+	r.Boot = catalogue.Booter{Accel: run.Host.Accel, Nesting: run.Host.Nesting, Images: place.InsideImages, Modules: ownModules(), Cache: place.InsideCache}.Boot
 	r.Probes = byName(run.Facts)
 	r.Dir, r.Host, r.Image, r.FailFast, r.Result = place.InsideOut, run.Host, run.Image, j.FailFast, results.Add
 	return r
+}
+
+// ownModules is where the host's agent finds modules that it may load, or "".
+func ownModules() string {
+	if _, err := os.Stat(place.InsideOwn); err != nil {
+		return ""
+	}
+	return place.InsideOwn
 }
 
 func (r *running) run(ctx context.Context, plan catalogue.Plan, j job) error {

@@ -10,6 +10,7 @@ import (
 
 func TestMain(m *testing.M) {
 	sandbox.Register(sabotageEntry, insideWith(sabotaged))
+	sandbox.Register(endsEntry, insideWith(badEnds))
 	sandbox.Main()
 	goleak.VerifyTestMain(m)
 }

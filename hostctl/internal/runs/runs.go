@@ -235,6 +235,7 @@ func (j job) enter(ctx context.Context, entry string, p place.Place, dir string,
 	if err != nil {
 		return err
 	}
+	spec = place.OwnModules(spec)
 	spec.Stdout, spec.Stderr = stdout, stderr
 	box, err := sandbox.Start(ctx, spec)
 	if err != nil {

@@ -129,6 +129,10 @@ func TestHostPanics(t *testing.T) {
 			t.Errorf("reason %s\nevidence %v", r.Reason, r.Evidence)
 		}
 	}
+	// The first two shared a VM.
+	if vms, _ := filepath.Glob(filepath.Join(o.Dir, hostsDir, "*")); len(vms) != 2 {
+		t.Errorf("host VMs %q", vms)
+	}
 	if len(out.Results) != 3 || out.ExitCode() != report.ExitError || len(out.Run.Parts) == 0 {
 		t.Errorf("%d results, exit code %d, parts %+v", len(out.Results), out.ExitCode(), out.Run.Parts)
 	}

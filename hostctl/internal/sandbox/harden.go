@@ -16,8 +16,11 @@ var dropped = []uintptr{
 }
 
 // harden sets, for the calling thread and what it starts, no_new_privs and the capability bounding set.
-func harden() error {
+func (p *plan) harden() error {
 	for _, c := range dropped {
+		if p.Modules && c == unix.CAP_SYS_MODULE {
+			continue
+		}
 		// EINVAL: this kernel is older than the capability.
 		if err := unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0); err != nil && !errors.Is(err, unix.EINVAL) {
 			return fmt.Errorf("drop capability %d: %w", c, err)

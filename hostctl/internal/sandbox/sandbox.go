@@ -46,6 +46,8 @@ type Spec struct {
 	// Detach: the sandbox survives the caller, in its own session, without a lifeline. Stdin must be nil; Stdout and
 	// Stderr nil or files. Ending it is Kill(pid) of its first process, whose pid the caller must record.
 	Detach bool
+	// Modules keeps the leave to load kernel modules: for a machine that is nobody's but the lab's.
+	Modules bool
 	// UserNS asks for a user namespace even with CAP_SYS_ADMIN; tests use it.
 	UserNS bool
 }

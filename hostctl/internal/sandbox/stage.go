@@ -116,7 +116,7 @@ func (p *plan) enter() (*proc.Process, error) {
 		Dir: "/", Env: p.environment(),
 		Stdin: os.Stdin, Stdout: os.Stdout,
 		ExtraFiles: []*os.File{planFile},
-		OnThread:   harden,
+		OnThread:   p.harden,
 		Stderr:     os.Stderr,
 		Detach:     true, // its own session, and standard error without a copying goroutine of ours
 	})

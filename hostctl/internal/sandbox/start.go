@@ -32,6 +32,7 @@ type plan struct {
 	Env      []string
 	GraceMS  int64
 	Detach   bool
+	Modules  bool
 	UserNS   bool
 }
 
@@ -61,7 +62,7 @@ func (spec Spec) plan() (*plan, error) {
 		return nil, fmt.Errorf("resolve host root: %w", err)
 	}
 	p := &plan{Root: root, Hostname: spec.Hostname, Entry: spec.Entry, Payload: spec.Payload, Env: spec.Env,
-		GraceMS: DefaultGrace.Milliseconds(), Detach: spec.Detach, UserNS: spec.UserNS || !mayMount()}
+		GraceMS: DefaultGrace.Milliseconds(), Detach: spec.Detach, Modules: spec.Modules, UserNS: spec.UserNS || !mayMount()}
 	if spec.Grace > 0 {
 		p.GraceMS = spec.Grace.Milliseconds()
 	}

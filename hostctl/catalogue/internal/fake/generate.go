@@ -37,7 +37,7 @@ func (n *node) netperf() (json.RawMessage, error) {
 		return nil, wire.Errorf(wire.Code_GUEST, "connect to netserver: connection refused")
 	}
 	if !n.lab.Faults.Stall {
-		r.Throughput, r.Local.BytesSent, r.Remote.BytesReceived = 8000, 1000, 1000
+		r.Throughput, r.Local.BytesSent, r.Remote.BytesReceived, r.TransactionRate = 8000, 1000, 1000, 100
 	}
 	return json.Marshal(r)
 }

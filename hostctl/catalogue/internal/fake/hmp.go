@@ -18,6 +18,8 @@ func (q qmp) human(ctx context.Context, line string, out any) error {
 	text := ""
 	switch {
 	case cmd == "netdev_add" || cmd == "netdev_del" || cmd == "chardev-add" || cmd == "chardev-remove":
+	case line == "info registers -a":
+		text = "CPU#0\r\nRIP=ffffffff81000000 RFL=00000046 HLT=1\r\n"
 	case cmd == "device_add":
 		text = said(q.command(ctx, cmd, arguments(rest), nil))
 	case cmd == "device_del":

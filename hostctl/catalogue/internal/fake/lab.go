@@ -53,6 +53,15 @@ type Faults struct {
 	Glued        bool                // the guests put together fragments that are too many
 	Fossil       bool                // QEMU knows the commands of its first years
 	Forget       bool                // what is undone stays done: a lab that an instance leaves changed
+	FewQueues    bool                // the cards have one pair of queues less
+	OneHint      bool                // all interrupts are hinted to the first processor
+	OwnIRQs      bool                // queues have interrupts of their own whatever the vectors
+	NoMove       bool                // migrations fail
+	Reborn       bool                // the guests boot anew when they migrate
+	LoseMoved    bool                // the cards carry nothing after a migration
+	KeepParam    bool                // modules are loaded without their parameters
+	Hung         bool                // the guests' agents answer no more
+	HungQEMU     bool                // nor do their QEMUs
 }
 
 // Lab is a fake of catalogue.Booted.
@@ -67,6 +76,7 @@ type Lab struct {
 	ends     int
 	captures []*capture
 	sinks    map[uint16]*transfer
+	params   map[string]string // of the host's modules, key=value by module
 }
 
 // hostAddr is the host's address on every fake link.
@@ -80,7 +90,7 @@ const (
 
 // New makes a lab of a topology.
 func New(top catalogue.Topology, f Faults) *Lab {
-	l := &Lab{Faults: f, top: top, sinks: map[uint16]*transfer{}}
+	l := &Lab{Faults: f, top: top, sinks: map[uint16]*transfer{}, params: map[string]string{}}
 	l.host = &node{lab: l, name: "host", wireMAC: map[string]string{bridge: hostMAC}}
 	l.host.links = []*wire.Link{{Name: bridge, Index: 1, Mac: hostMAC, Mtu: 1500, Up: true,
 		Operstate: "up", Carrier: true, Kind: "bridge", Addresses: []string{hostAddr.String()}}}

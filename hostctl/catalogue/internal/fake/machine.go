@@ -49,6 +49,9 @@ type qmp struct{ n *node }
 func (q qmp) Run(ctx context.Context, cmd string, args, out any) error {
 	q.n.lab.mu.Lock()
 	defer q.n.lab.mu.Unlock()
+	if q.n.lab.Faults.HungQEMU {
+		return errors.New("qmp connection closed")
+	}
 	a, _ := args.(catalogue.Args)
 	return q.command(ctx, cmd, a, out)
 }
@@ -56,6 +59,8 @@ func (q qmp) Run(ctx context.Context, cmd string, args, out any) error {
 // command does what a command says; the lab is locked.
 func (q qmp) command(ctx context.Context, cmd string, a catalogue.Args, out any) error {
 	switch cmd {
+	case "query-status":
+		return put(out, map[string]string{"status": "running"})
 	case "human-monitor-command":
 		return q.human(ctx, a["command-line"].(string), out)
 	case "query-version":
@@ -99,7 +104,12 @@ func (q qmp) filter(out any) error {
 	if q.n.lab.Faults.KeepFilter {
 		mac = q.n.cards[0].MAC
 	}
-	data, err := json.Marshal([]catalogue.RxFilter{{Name: "nic0", MainMAC: mac, Promiscuous: q.n.links[0].Promisc, Multicast: q.n.joined}})
+	return put(out, []catalogue.RxFilter{{Name: "nic0", MainMAC: mac, Promiscuous: q.n.links[0].Promisc, Multicast: q.n.joined}})
+}
+
+// put makes v what QEMU returns.
+func put(out, v any) error {
+	data, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}

@@ -31,6 +31,7 @@ type node struct {
 	offloads map[string]map[string]*wire.Feature
 	sent     map[string]uint64 // counters, of all links
 	unglued  int               // fragments that came to too much
+	moves    int
 	lost     bool
 }
 
@@ -95,7 +96,7 @@ func (n *node) state(l *wire.Link) {
 }
 
 // Ping implements catalogue.Agent.
-func (n *node) Ping(context.Context) error { return nil }
+func (n *node) Ping(ctx context.Context) error { return n.silence(ctx) }
 
 // Power implements catalogue.Agent.
 func (n *node) Power(context.Context, string) error { return nil }
@@ -111,6 +112,9 @@ func (n *node) ReadFile(_ context.Context, path string) ([]byte, error) {
 	defer n.lab.mu.Unlock()
 	if path == "/proc/net/snmp" {
 		return fmt.Appendf(nil, "Ip: Forwarding ReasmFails FragOKs\nIp: 2 %d 0\nTcp: A\nTcp: 1\n", n.unglued), nil
+	}
+	if text, ok := n.system(path); ok {
+		return []byte(text), nil
 	}
 	rest, _ := strings.CutPrefix(path, "/sys/class/net/")
 	name, file, _ := strings.Cut(rest, "/")
@@ -234,7 +238,10 @@ func (n *node) DelAddr(_ context.Context, link string, prefix netip.Prefix) erro
 }
 
 // Driver implements catalogue.Agent.
-func (n *node) Driver(_ context.Context, link string) (client.DriverInfo, error) {
+func (n *node) Driver(ctx context.Context, link string) (client.DriverInfo, error) {
+	if err := n.silence(ctx); err != nil {
+		return client.DriverInfo{}, err
+	}
 	n.lab.mu.Lock()
 	defer n.lab.mu.Unlock()
 	l, err := n.find(link)
@@ -246,9 +253,8 @@ func (n *node) Driver(_ context.Context, link string) (client.DriverInfo, error)
 
 // What cases set without looking at it.
 
-func (n *node) AddRoute(context.Context, client.Route) error                    { return nil }
-func (n *node) DelRoute(context.Context, client.Route) error                    { return nil }
-func (n *node) AddNeigh(context.Context, string, netip.Addr, string) error      { return nil }
-func (n *node) DelNeigh(context.Context, string, netip.Addr) error              { return nil }
-func (n *node) Sysctl(context.Context, string, string) error                    { return nil }
-func (n *node) Modprobe(_ context.Context, name string, params ...string) error { return nil }
+func (n *node) AddRoute(context.Context, client.Route) error               { return nil }
+func (n *node) DelRoute(context.Context, client.Route) error               { return nil }
+func (n *node) AddNeigh(context.Context, string, netip.Addr, string) error { return nil }
+func (n *node) DelNeigh(context.Context, string, netip.Addr) error         { return nil }
+func (n *node) Sysctl(context.Context, string, string) error               { return nil }

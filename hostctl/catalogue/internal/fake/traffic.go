@@ -67,6 +67,9 @@ func (l *Lab) reaches(from *node, o client.PingOptions, count int) bool {
 	}
 	out := from.outlet(o.Target)
 	for _, g := range append(slices.Clone(l.guests), l.host) {
+		if g.moves > 0 && l.Faults.LoseMoved {
+			continue
+		}
 		for _, link := range g.links {
 			if !has(link, o.Target) || !g.carries(link, o) {
 				continue
