@@ -70,7 +70,9 @@ func (p *printer) reasons(o *Outcome) {
 		p.reason(&rest[i])
 	}
 	p.skips(skips)
-	p.excluded(o.Run.Excluded)
+	for _, line := range Exclusions(o.Run.Excluded) {
+		p.printf("%s\n", line)
+	}
 	if len(rest) > 0 || len(o.Run.Excluded) > 0 {
 		p.printf("\n")
 	}
@@ -95,8 +97,8 @@ func (p *printer) skips(all []Result) {
 	}
 }
 
-// excluded says why combinations are none, once for each case and reason.
-func (p *printer) excluded(all []Excluded) {
+// Exclusions say why combinations are none, a line for each case and reason.
+func Exclusions(all []Excluded) []string {
 	type group struct{ name, reason string }
 	var order []group
 	count := map[group]int{}
@@ -107,9 +109,11 @@ func (p *printer) excluded(all []Excluded) {
 			order = append(order, g)
 		}
 	}
-	for _, g := range order {
-		p.printf("excluded %s, %d combinations: %s\n", g.name, count[g], g.reason)
+	lines := make([]string, len(order))
+	for i, g := range order {
+		lines[i] = fmt.Sprintf("excluded %s, %d combinations: %s", g.name, count[g], g.reason)
 	}
+	return lines
 }
 
 func (p *printer) reason(r *Result) {

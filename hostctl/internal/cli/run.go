@@ -193,11 +193,11 @@ func dryRun(ctx context.Context, w io.Writer, opts runs.Options, plan catalogue.
 		}
 		printGroups(w, s.Plan)
 	}
+	for _, line := range report.Exclusions(plan.Excluded) {
+		fmt.Fprintln(w, line)
+	}
 	pace := opts.Pace()
 	fmt.Fprintf(w, "%d instances on %d labs, about %v\n", len(plan.Instances()), len(plan.Groups), plan.Estimate(pace).Round(time.Second))
-	for _, ex := range plan.Excluded {
-		fmt.Fprintf(w, "excluded %s: %s\n", ex.Instance, ex.Reason)
-	}
 	if len(plan.Groups) == 0 {
 		return &exitError{exitNothing, errors.New("nothing to run: the selection has no instance")}
 	}

@@ -51,7 +51,7 @@ func TestShow(t *testing.T) {
 		t.Fatalf("exit code %d: %s", code, errs)
 	}
 	for _, want := range []string{"seed:      vnic.txt, item 2", "criterion: status=off", "steps:\n  1. ", "deviations:", `the seed says "unknown"`,
-		"nic: virtio, e1000, rtl8139, e1000e", "on needs vhost_net", "vnic.link-status-off[backend=vale,machine=q35,nic=virtio,vhost=off]", "is excluded: status is"} {
+		"nic: virtio, e1000, rtl8139, e1000e", "on needs vhost_net", "vnic.link-status-off[backend=vale,machine=q35,nic=virtio,vhost=off]", "any two values together once", "is excluded: status is"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}

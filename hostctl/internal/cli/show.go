@@ -108,6 +108,12 @@ func (p *sheet) matrix(c *catalogue.Case) {
 		}
 		p.printf("\n")
 	}
+	switch {
+	case c.Matrix.Sparse:
+		p.printf("  the quick profile has each value once\n")
+	case len(c.Matrix.Axes) > 0:
+		p.printf("  the quick profile has any two values together once\n")
+	}
 }
 
 func (p *sheet) params(c *catalogue.Case) {
