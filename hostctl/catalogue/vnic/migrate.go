@@ -58,7 +58,7 @@ func movable() catalogue.Topology {
 }
 
 func movables() catalogue.Matrix {
-	m := catalogue.Cards("off").Backends()
+	m := catalogue.Cards("off").Backends().OnceEach()
 	m.Exclusions = append(m.Exclusions, catalogue.Exclusion{When: []catalogue.Match{{Axis: "nic", In: []string{"igb"}}},
 		Reason: "igb is a PCI Express card, and the guest moves on machine pc, which has PCI slots only"})
 	return m

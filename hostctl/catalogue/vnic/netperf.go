@@ -21,8 +21,8 @@ var netperfMix = catalogue.Case{
 		Criterion: "netperf -l 60; -m 2048; UDP_STREAM; UDP_STREAM -m 1024; TCP_RR; TCP_RR -r 32,1024; TCP_CRR; UDP_RR",
 		Note:      noNetperfCriterion + ". Tests for which it gives no -l take netperf's 10 s; it repeats them for ever, this once."},
 	Where:    where,
-	Topology: catalogue.OneGuest().OnBackends(),
-	Matrix:   catalogue.Cards("off").Backends(),
+	Topology: catalogue.OneGuest().OnBackends().OnMachines(),
+	Matrix:   catalogue.Cards("off").Backends().Machines().OnceEach(),
 	Needs:    needs,
 	Params: catalogue.Params{
 		Full:  catalogue.Values{"long": "60s", "short": "10s", "interval": "1s", "count": "10", "time": "4m30s"},
@@ -90,7 +90,7 @@ var netperfUDPSweep = catalogue.Case{
 			"namespace behind a bridge of its own. The arrows point both ways and the commands one: the full profile does both. " +
 			"It repeats the loop for ever, this once."},
 	Where:    where,
-	Topology: catalogue.TwoGuests().OnBackends(),
+	Topology: catalogue.TwoGuests().OnBackends().OnMachines(),
 	Matrix:   paths(),
 	Needs:    needs,
 	Params: catalogue.Params{
@@ -119,7 +119,7 @@ var netperfUDPSweep = catalogue.Case{
 }
 
 func paths() catalogue.Matrix {
-	m := catalogue.Cards("off").Backends()
+	m := catalogue.Cards("off").Backends().Machines().OnceEach()
 	m.Axes = append(m.Axes, catalogue.Axis{Name: "path", Values: []string{"host-guest", "guest-guest", "outside-guest"}})
 	return m
 }
