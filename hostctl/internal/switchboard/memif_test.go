@@ -126,7 +126,9 @@ func echoed(t *testing.T, pipe *vale.Pipe, up func() bool) {
 // TestValePorts: pkt-gen's ports vale0:a and vale0:b attach themselves to a running switch, are its ports while they are used,
 // and lose nothing at a rate that the switch takes.
 func TestValePorts(t *testing.T) {
-	control := filepath.Join(socketDir(t), "c")
+	dir := socketDir(t)
+	t.Setenv("TMPDIR", dir)
+	control := filepath.Join(dir, "c")
 	lines, stop := serving(t, ServeOptions{Control: control})
 	status(t, lines)
 	open := func(name string) pktgen.Port {
@@ -137,6 +139,9 @@ func TestValePorts(t *testing.T) {
 		return p
 	}
 	a, b := open("vale0:a"), open("vale0:b")
+	if left, _ := filepath.Glob(filepath.Join(dir, "*")); len(left) != 1 {
+		t.Errorf("files that would stay if this were killed: %q", left)
+	}
 	done := make(chan pktgen.Result, 1)
 	go func() {
 		r, err := pktgen.Run(t.Context(), b, generator(t, "-f", "rxseq", "-n", "5000"), nil)

@@ -43,9 +43,11 @@ func Open(ctx context.Context, name string, use pktgen.Use) (pktgen.Port, error)
 	if err != nil {
 		return nil, err
 	}
-	p := &port{config: c, dir: dir}
-	if p.Port, err = p.open(ctx, use); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(dir))
+	p := &port{config: c}
+	p.Port, err = p.open(ctx, filepath.Join(dir, "memif"), use)
+	err = errors.Join(err, os.RemoveAll(dir)) // nobody else is to connect; so nothing stays however this ends
+	if err != nil {
+		return nil, err
 	}
 	return p, nil
 }
@@ -74,12 +76,10 @@ func parse(text string) (config, error) {
 type port struct {
 	pktgen.Port
 	config config
-	dir    string
 }
 
-// open has the switch listen on a socket of ours, and connects to it.
-func (p *port) open(ctx context.Context, use pktgen.Use) (pktgen.Port, error) {
-	socket := filepath.Join(p.dir, "memif")
+// open has the switch listen on a socket, and connects to it.
+func (p *port) open(ctx context.Context, socket string, use pktgen.Use) (pktgen.Port, error) {
 	err := p.request(ctx, "/attach", "name", p.config.name, "port", fmt.Sprintf("memif:%s,server,once,queues=%d", socket, use.Queues))
 	if err != nil {
 		return nil, err
@@ -96,7 +96,7 @@ func (p *port) Kind() string { return "vale by memif" }
 
 // Close detaches the port.
 func (p *port) Close() error {
-	return errors.Join(p.Port.Close(), p.detach(), os.RemoveAll(p.dir))
+	return errors.Join(p.Port.Close(), p.detach())
 }
 
 // detach may come after the switch has done it by itself, or has ended.
