@@ -43,10 +43,9 @@ func Open(ctx context.Context, name string, use pktgen.Use) (pktgen.Port, error)
 	if err != nil {
 		return nil, err
 	}
+	defer os.RemoveAll(dir) // nobody else is to connect; so nothing stays however this ends
 	p := &port{config: c}
-	p.Port, err = p.open(ctx, filepath.Join(dir, "memif"), use)
-	err = errors.Join(err, os.RemoveAll(dir)) // nobody else is to connect; so nothing stays however this ends
-	if err != nil {
+	if p.Port, err = p.open(ctx, filepath.Join(dir, "memif"), use); err != nil {
 		return nil, err
 	}
 	return p, nil
