@@ -131,18 +131,21 @@ func TestMirrored(t *testing.T) {
 // TestBackEndGoes ends sender and receiver.
 func TestBackEndGoes(t *testing.T) {
 	for _, function := range []string{"rx", "tx"} {
-		path := socket(t)
-		stop := mirror(t, path, 1)
-		port := open(t, path, 1)
-		done := make(chan error, 1)
-		go func() {
-			_, err := pktgen.Run(t.Context(), port, config(t, "-f", function, "-R", "1000"), nil)
-			done <- err
-		}()
-		stop()
-		if err := <-done; !errors.Is(err, unix.ENETDOWN) {
-			t.Errorf("%s: %v", function, err)
-		}
+		t.Run(function, func(t *testing.T) {
+			t.Parallel() // it takes its time to find out
+			path := socket(t)
+			stop := mirror(t, path, 1)
+			port := open(t, path, 1)
+			done := make(chan error, 1)
+			go func() {
+				_, err := pktgen.Run(t.Context(), port, config(t, "-f", function, "-R", "1000"), nil)
+				done <- err
+			}()
+			stop()
+			if err := <-done; !errors.Is(err, unix.ENETDOWN) {
+				t.Error(err)
+			}
+		})
 	}
 }
 
