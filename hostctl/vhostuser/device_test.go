@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,7 +25,7 @@ type echoDevice struct {
 	mu       sync.Mutex
 	features uint64
 	rings    map[int]*worker
-	starts   int
+	starts   atomic.Int32
 	stops    int
 	refuse   error // what StartRing returns
 }
@@ -56,7 +57,7 @@ func (d *echoDevice) StartRing(r *Ring) error {
 	if d.refuse != nil {
 		return d.refuse
 	}
-	d.starts++
+	d.starts.Add(1)
 	stop, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
 	if err != nil {
 		return err

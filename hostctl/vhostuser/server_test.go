@@ -220,8 +220,8 @@ func TestMovedRing(t *testing.T) {
 	s.echo(t, "before")
 	s.Do(9, s.ring.Addr(0))
 	s.echo(t, "after")
-	if dev.starts != 1 {
-		t.Errorf("started %d times", dev.starts)
+	if dev.starts.Load() != 1 {
+		t.Errorf("started %d times", dev.starts.Load())
 	}
 	bad := s.ring.Addr(0)
 	bad[15] ^= 0xff
@@ -342,8 +342,8 @@ func TestRestart(t *testing.T) {
 	}
 	dev.mu.Lock()
 	defer dev.mu.Unlock()
-	if dev.starts != 5 {
-		t.Errorf("%d starts", dev.starts)
+	if dev.starts.Load() != 5 {
+		t.Errorf("%d starts", dev.starts.Load())
 	}
 }
 
