@@ -88,7 +88,7 @@ var doors = map[string]string{
 	"github.com/digitalocean/go-qemu":   "hostctl/internal/qemu",
 	"github.com/diskfs/go-diskfs":       "images/disk",
 	"github.com/goccy/go-yaml":          "recipes hostctl/internal/cli guestagent/site",
-	"github.com/insomniacslk/dhcp":      "guestagent/dhcp",
+	"github.com/insomniacslk/dhcp":      "guestagent/dhcp hostctl/internal/netboot",
 	"github.com/klauspost/compress":     "initramfs/cpio initramfs/internal/decompress images/assemble images/bundle hostctl/internal/inflate",
 	"github.com/mdlayher/vsock":         "guestagent/transport",
 	"github.com/mikelolasagasti/xz":     "initramfs/internal/decompress recipes/debian", // recipes may not import initramfs

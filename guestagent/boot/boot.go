@@ -75,6 +75,7 @@ func (g *guest) prepare() {
 		check("read configuration", err)
 	}
 	g.conf = conf
+	check("swap", g.openSwap())
 	if entered {
 		g.openSite(state)
 	}

@@ -3,6 +3,8 @@ package boot
 import (
 	"bytes"
 	"context"
+	"errors"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -33,14 +35,14 @@ func writeFile(t *testing.T, root, name, text string) {
 
 func TestConfig(t *testing.T) {
 	root := t.TempDir()
-	writeFile(t, root, bootFile, `{"token":"secret","image":"id","hostname":"a","agent_port":1025}`)
+	writeFile(t, root, bootFile, `{"token":"secret","image":"id","hostname":"a","agent_port":1025,"swap":"/dev/vda"}`)
 	writeFile(t, root, modulesFile, "a\n# not this\n\n b \n")
 	writeFile(t, root, cmdlineFile, "quiet picolab.shell picolab.x=y=z panic=-1\n")
 	c, err := readConfig(root)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Token != "secret" || c.Image != "id" || c.Hostname != "a" || c.AgentPort != 1025 || !slices.Equal(c.Modules, []string{"a", "b"}) ||
+	if c.Token != "secret" || c.Image != "id" || c.Hostname != "a" || c.AgentPort != 1025 || c.Swap != "/dev/vda" || !slices.Equal(c.Modules, []string{"a", "b"}) ||
 		!maps.Equal(c.Cmdline, map[string]string{"shell": "1", "x": "y=z"}) {
 		t.Errorf("%+v", c)
 	}
@@ -156,6 +158,25 @@ func TestPanicIsReported(t *testing.T) {
 	text := console(t, func() { safely("test", func() { panic("defect") }) })
 	if !strings.Contains(text, "picolab: panic in test: defect") {
 		t.Errorf("console: %q", text)
+	}
+}
+
+// TestSwap: without a disk there is nothing to do, and one that is not there is told.
+func TestSwap(t *testing.T) {
+	set, err := module.Open(t.TempDir(), "0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &guest{modules: set}
+	if err := g.openSwap(); err != nil {
+		t.Error(err)
+	}
+	g.conf.Swap = "/dev/vda"
+	if err := g.openSwap(); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("without a driver: %v", err)
+	}
+	if err := swapOn("/nowhere"); !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
+		t.Errorf("swap to nowhere: %v", err)
 	}
 }
 

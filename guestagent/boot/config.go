@@ -25,6 +25,7 @@ type config struct {
 	Image     string `json:"image"`
 	Hostname  string `json:"hostname"`
 	AgentPort uint32 `json:"agent_port"`
+	Swap      string `json:"swap"` // block device to resume from or to swap to
 
 	Modules []string          `json:"-"`
 	Cmdline map[string]string `json:"-"` // picolab.* parameters, without the prefix

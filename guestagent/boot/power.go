@@ -24,7 +24,9 @@ func power(_ context.Context, action string) error {
 	case "halt":
 		return later(unix.LINUX_REBOOT_CMD_HALT)
 	case "suspend":
-		return suspend()
+		return sleep("mem")
+	case "hibernate":
+		return sleep("disk")
 	case "crash":
 		time.AfterFunc(replyDelay, func() { check("crash", os.WriteFile("/proc/sysrq-trigger", []byte("c"), 0)) })
 		return nil
@@ -40,10 +42,10 @@ func later(cmd int) error {
 	return nil
 }
 
-// suspend is S3; it returns after the wake-up.
-func suspend() error {
-	if err := os.WriteFile("/sys/power/state", []byte("mem"), 0); err != nil {
-		return fmt.Errorf("suspend: %w", err)
+// sleep is S3 ("mem") or S4 ("disk"); it returns after the wake-up.
+func sleep(state string) error {
+	if err := os.WriteFile("/sys/power/state", []byte(state), 0); err != nil {
+		return fmt.Errorf("suspend to %s: %w", state, err)
 	}
 	return nil
 }

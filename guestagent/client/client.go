@@ -85,8 +85,8 @@ func (c *Client) Settle(ctx context.Context) (*wire.SettleReply, error) {
 	return unary(ctx, c.agent.Settle, &wire.SettleRequest{})
 }
 
-// Power asks for "off", "reboot", "halt", "suspend" (S3; returns after resume) or "crash" (a kernel panic on purpose).
-// The connection is usually lost before a reply; that is not an error here.
+// Power asks for "off", "reboot", "halt", "suspend" (S3; returns after resume), "hibernate" (S4, the same) or "crash" (a
+// kernel panic on purpose). The connection is usually lost before a reply; that is not an error here.
 func (c *Client) Power(ctx context.Context, action string) error {
 	_, err := unary(ctx, c.agent.Power, &wire.PowerRequest{Action: action})
 	if wire.CodeOf(err) == wire.Code_LOST {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"path/filepath"
 	"strings"
@@ -56,10 +57,10 @@ func (b Booter) Spec(top Topology) lab.Spec {
 }
 
 func (g Guest) spec() lab.Guest {
-	out := lab.Guest{Name: g.Name, Machine: g.Machine, CPUs: g.CPUs, SpareSlots: g.Spare}
+	out := lab.Guest{Name: g.Name, Machine: g.Machine, CPUs: g.CPUs, SpareSlots: g.Spare, Boot: g.Boot, SwapMiB: g.Swap}
 	for _, n := range g.NICs {
 		out.NICs = append(out.NICs, lab.NIC{Model: Device(n.Model), Options: n.Options, Link: n.Link,
-			Backend: cmp.Or(n.Backend, Tap), Vhost: n.Vhost == "on", Queues: n.Queues})
+			Backend: cmp.Or(n.Backend, Tap), Vhost: n.Vhost == "on", Queues: n.Queues, BootROM: n.ROM == ROMShipped})
 	}
 	return out
 }
@@ -109,6 +110,14 @@ func (b booted) Outside(ctx context.Context, link string) (Outside, error) {
 	return Outside{Agent: hostAgent{agent{o.Agent}}, Addr: o.Addr, Close: o.Close}, nil
 }
 
+func (b booted) Listen(ctx context.Context, link string) (net.Listener, error) {
+	return new(net.ListenConfig).Listen(ctx, "tcp", netip.AddrPortFrom(b.l.Link(link).Host().Addr(), 0).String())
+}
+
+func (b booted) Netboot(link, file string, data []byte) (Netboot, error) {
+	return b.l.Netboot(link, file, data)
+}
+
 func (b booted) Machines() []Machine {
 	var all []Machine
 	for _, vm := range b.l.Guests() {
@@ -118,7 +127,11 @@ func (b booted) Machines() []Machine {
 }
 
 func (m machine) Name() string   { return m.vm.Name() }
+func (m machine) Bare() bool     { return m.vm.Spec().Bare() }
 func (m machine) Argv() []string { return m.vm.Argv() }
+
+func (m machine) Hibernate(ctx context.Context) error { return m.vm.Hibernate(ctx) }
+func (m machine) Resume(ctx context.Context) error    { return m.vm.Resume(ctx) }
 
 func (m machine) Devices() []string { return openDevices(m.vm.Pid()) }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"net"
 	"net/netip"
 	"time"
 
@@ -20,6 +21,7 @@ type Agent interface {
 	Run(ctx context.Context, argv ...string) (client.Output, error)
 	Power(ctx context.Context, action string) error
 	ReadFile(ctx context.Context, path string) ([]byte, error)
+	WriteFile(ctx context.Context, path string, mode uint32, data []byte) error
 	Dmesg(ctx context.Context, follow bool, fn func(line string)) error
 
 	Links(ctx context.Context) ([]*wire.Link, error)
@@ -74,13 +76,23 @@ type Booted interface {
 	// NewEnd makes the host's end of a card of QEMU's model that is plugged in at run time; remove is called once.
 	NewEnd(link, model string) (end lab.End, remove func(context.Context) error, err error)
 	Outside(ctx context.Context, link string) (Outside, error)
+	Listen(ctx context.Context, link string) (net.Listener, error) // by TCP, on the host's address of a link
+	Netboot(link, file string, data []byte) (Netboot, error)       // serves what boots from a link
 	Timeout(w lab.Wait) time.Duration
 	Down(ctx context.Context) error
+}
+
+// Netboot gives addresses by DHCP and a file by TFTP.
+type Netboot interface {
+	Seen() []string // what was asked for
+	Sent() int      // how often the file was taken to its last byte
+	Close() error
 }
 
 // Machine is a running guest.
 type Machine interface {
 	Name() string
+	Bare() bool       // it has no agent, ever: it boots what its firmware finds
 	Agent() Agent     // nil while the guest is not up
 	Monitor() Monitor // nil while QEMU does not run
 	Cards() []Card
@@ -92,6 +104,9 @@ type Machine interface {
 	Logs() map[string]string // evidence files that grow, by the name they get in an instance's folder
 	Argv() []string
 	Devices() []string // files below /dev that its QEMU has open, sorted
+
+	Hibernate(ctx context.Context) error // suspend to disk, until QEMU has ended
+	Resume(ctx context.Context) error    // power up again, until the agent answers
 }
 
 // Card is a network card of a running guest.

@@ -65,6 +65,8 @@ type Guest struct {
 	CPUs    int    `json:"cpus,omitempty"`    // 1 when 0
 	NICs    []NIC  `json:"nics"`
 	Spare   int    `json:"spare,omitempty"` // slots for cards plugged in at run time
+	Boot    string `json:"boot,omitempty"`  // net: from the first card that has a boot ROM, without an agent; our image when empty
+	Swap    int    `json:"swap,omitempty"`  // MiB of a disk to hibernate to; without one the guest cannot be suspended to RAM either
 }
 
 // NIC is one network card of a guest.
@@ -75,7 +77,14 @@ type NIC struct {
 	Vhost   string   `json:"vhost,omitempty"`   // on or off; off when empty
 	Queues  int      `json:"queues,omitempty"`  // pairs; 1 when 0
 	Options []string `json:"options,omitempty"` // of QEMU's -device, option=value
+	ROM     string   `json:"rom,omitempty"`     // empty, or shipped for QEMU's own boot ROM of the model; empty when empty
 }
+
+// ROMs of a card.
+const (
+	ROMShipped = "shipped"
+	ROMEmpty   = "empty"
+)
 
 // Link is one bridge of the lab's namespace, or one switch, with an address of
 // the host.

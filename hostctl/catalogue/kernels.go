@@ -2,6 +2,7 @@ package catalogue
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"picolab/hostctl/lab"
@@ -49,7 +50,14 @@ func (n *Node) quiet(mark string) {
 func (n *Node) kernelLog() ([]string, error) {
 	ctx, cancel := context.WithTimeout(n.t.Context(), n.t.Timeout(lab.WaitAgent))
 	defer cancel()
+	agent := n.agent
+	if n.machine != nil {
+		agent = n.machine.Agent() // a sleep may have ended the one that the node has
+	}
+	if agent == nil {
+		return nil, errors.New("the agent is not up")
+	}
 	var lines []string
-	err := n.agent.Dmesg(ctx, false, func(line string) { lines = append(lines, line) })
+	err := agent.Dmesg(ctx, false, func(line string) { lines = append(lines, line) })
 	return lines, err
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 	"strings"
+	"time"
 
 	"picolab/guestagent/client"
 	"picolab/guestagent/wire"
@@ -154,6 +155,29 @@ func (n *Node) AddAddr(link string, addr netip.Prefix) {
 	n.tell("add address to "+link, lab.WaitLink, func(ctx context.Context) error { return n.agent.AddAddr(ctx, link, addr) })
 }
 
+// DelAddr takes an address from a link.
+func (n *Node) DelAddr(link string, addr netip.Prefix) {
+	n.did("ip addr del %s dev %s", addr, link)
+	n.undo("restore address", lab.WaitLink, func(ctx context.Context) error { return n.agent.AddAddr(ctx, link, addr) })
+	n.tell("remove address from "+link, lab.WaitLink, func(ctx context.Context) error { return n.agent.DelAddr(ctx, link, addr) })
+}
+
+// Flap takes a link down and up, with a pause after each.
+func (n *Node) Flap(link string, down, up time.Duration) {
+	for _, s := range []struct {
+		up    bool
+		pause time.Duration
+	}{{false, down}, {true, up}} {
+		ch := client.LinkChange{Up: &s.up}
+		n.did("%s; sleep %g", linkCommand(link, ch), s.pause.Seconds())
+		n.tell("set link "+link, lab.WaitLink, func(ctx context.Context) error { return n.agent.SetLink(ctx, link, ch) })
+		n.t.Pace(s.pause)
+	}
+}
+
+// SetMaster makes a link a port of another.
+func (n *Node) SetMaster(link, master string) { n.SetLink(link, client.LinkChange{Master: &master}) }
+
 // AddRoute adds a route.
 func (n *Node) AddRoute(r client.Route) {
 	n.did("ip route add %s", r.Destination)
@@ -199,6 +223,14 @@ func (n *Node) Power(action string) {
 	n.tell("power "+action, lab.WaitShutdown, func(ctx context.Context) error { return n.agent.Power(ctx, action) })
 }
 
+// Sysctl sets a kernel parameter, "net.ipv4.ip_forward".
+func (n *Node) Sysctl(key, value string) {
+	before := n.ReadFile("/proc/sys/" + strings.ReplaceAll(key, ".", "/"))
+	n.did("sysctl -w %s=%s", key, value)
+	n.undo("restore "+key, lab.WaitAgent, func(ctx context.Context) error { return n.agent.Sysctl(ctx, key, before) })
+	n.tell("set "+key, lab.WaitAgent, func(ctx context.Context) error { return n.agent.Sysctl(ctx, key, value) })
+}
+
 // Driver returns a link's driver, as ethtool -i does.
 func (n *Node) Driver(link string) client.DriverInfo {
 	n.did("ethtool -i %s", link)
@@ -211,4 +243,10 @@ func (n *Node) Driver(link string) client.DriverInfo {
 func (n *Node) ReadFile(path string) string {
 	b := ask(n, "read "+path, lab.WaitAgent, 0, func(ctx context.Context) ([]byte, error) { return n.agent.ReadFile(ctx, path) })
 	return strings.TrimSpace(string(b))
+}
+
+// WriteFile writes what a kernel's file below /sys or /proc takes.  Nobody puts back what was there.
+func (n *Node) WriteFile(path, text string) {
+	n.did("echo %s > %s", text, path)
+	n.tell("write "+path, lab.WaitAgent, func(ctx context.Context) error { return n.agent.WriteFile(ctx, path, 0, []byte(text)) })
 }

@@ -2,6 +2,7 @@ package catalogue
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"time"
 
@@ -41,9 +42,12 @@ func (t *T) Segment(link string) Segment { return t.lab.Segment(link) }
 // Timeout returns an entry of the table of waits for this lab.
 func (t *T) Timeout(w lab.Wait) time.Duration { return t.lab.Timeout(w) }
 
+// Cards returns the guest's network cards.
+func (n *Node) Cards() []Card { return n.machine.Cards() }
+
 // Card returns the guest's i-th network card.
 func (n *Node) Card(i int) Card {
-	cards := n.machine.Cards()
+	cards := n.Cards()
 	if i >= len(cards) {
 		n.t.specf("guest %s has %d cards, not %d", n.name, len(cards), i+1)
 	}
@@ -91,8 +95,11 @@ func (n *Node) blame(what string, err error) {
 	n.t.stop(v, n.name+": "+what+": "+err.Error())
 }
 
-// guestsFault reports whether an agent's error is what its kernel answered.
+// guestsFault reports whether an agent's error is what its kernel answered, or a lab's what its guest did.
 func guestsFault(err error) bool {
+	if g := (*lab.GuestError)(nil); errors.As(err, &g) {
+		return true
+	}
 	switch wire.CodeOf(err) {
 	case wire.Code_GUEST, wire.Code_UNSUPPORTED, wire.Code_NOT_FOUND:
 		return true

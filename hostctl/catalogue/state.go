@@ -19,6 +19,9 @@ import (
 // will tell more about it.
 func prepare(ctx context.Context, b Booted) error {
 	for _, m := range b.Machines() {
+		if m.Bare() {
+			continue
+		}
 		for _, c := range m.Cards() {
 			if err := prepareCard(ctx, b, m, c); err != nil {
 				return fmt.Errorf("guest %s: %s: %w", m.Name(), c.Model, err)
@@ -62,7 +65,7 @@ func appear(ctx context.Context, b Booted, a Agent, mac string) (*wire.Link, err
 		select {
 		case <-time.After(pollEvery):
 		case <-ctx.Done():
-			return nil, fmt.Errorf("no link with address %s after %v", mac, b.Timeout(lab.WaitDriver))
+			return nil, wire.Errorf(wire.Code_NOT_FOUND, "no link with address %s after %v", mac, b.Timeout(lab.WaitDriver))
 		}
 	}
 }
@@ -93,6 +96,9 @@ func look(ctx context.Context, b Booted) (snapshot, error) {
 		return s, err
 	}
 	for _, m := range b.Machines() {
+		if m.Bare() {
+			continue
+		}
 		if m.Agent() == nil {
 			return s, fmt.Errorf("guest %s is not up", m.Name())
 		}

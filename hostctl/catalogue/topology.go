@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"picolab/hostctl/lab"
 )
 
 // Resolve returns a copy of top with every "$axis" replaced by its value.
@@ -12,7 +14,7 @@ func (top Topology) Resolve(binds []Bind) (Topology, error) {
 	r := resolver{binds: binds}
 	out := Topology{Links: slices.Clone(top.Links)}
 	for _, g := range top.Guests {
-		if g.Machine = r.value(g.Machine); g.Machine == "q35" { // which is the default: the lab is the same
+		if g.Machine = r.value(g.Machine); g.Machine == lab.MachineQ35 { // which is the default: the lab is the same
 			g.Machine = ""
 		}
 		g.NICs = slices.Clone(g.NICs)
@@ -31,7 +33,7 @@ type resolver struct {
 }
 
 func (r *resolver) nic(n NIC) NIC {
-	n.Model, n.Vhost, n.Backend = r.value(n.Model), r.value(n.Vhost), r.value(n.Backend)
+	n.Model, n.Vhost, n.Backend, n.ROM = r.value(n.Model), r.value(n.Vhost), r.value(n.Backend), r.value(n.ROM)
 	switch n.Backend {
 	case Tap: // which is the default: the lab is the same
 		n.Backend = ""
@@ -99,12 +101,18 @@ func (g Guest) String() string {
 		if n.Queues > 1 {
 			cards[i] += fmt.Sprintf("*%d", n.Queues)
 		}
+		if n.ROM == ROMShipped {
+			cards[i] += "+rom"
+		}
 	}
 	if g.CPUs > 1 {
 		cards = append(cards, fmt.Sprintf("%d CPUs", g.CPUs))
 	}
 	if g.Machine != "" {
 		cards = append(cards, g.Machine)
+	}
+	if g.Swap > 0 {
+		cards = append(cards, "swap")
 	}
 	return g.Name + "(" + strings.Join(cards, " ") + ")"
 }
@@ -116,7 +124,13 @@ func (top Topology) Validate() error {
 		links[l.Name] = true
 	}
 	for _, g := range top.Guests {
+		if g.Boot != lab.BootImage && g.Boot != lab.BootNet {
+			return fmt.Errorf("guest %s: boot %q is neither empty nor net", g.Name, g.Boot)
+		}
 		for i, n := range g.NICs {
+			if n.ROM != "" && n.ROM != ROMShipped && n.ROM != ROMEmpty {
+				return fmt.Errorf("guest %s: NIC %d: ROM %q is neither shipped nor empty", g.Name, i, n.ROM)
+			}
 			if err := n.validate(links); err != nil {
 				return fmt.Errorf("guest %s: NIC %d: %w", g.Name, i, err)
 			}

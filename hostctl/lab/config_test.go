@@ -79,6 +79,23 @@ func TestArgvSwitchedGolden(t *testing.T) {
 	}
 }
 
+// TestArgvBareGolden pins the argv of a guest that boots from the network, and of one with a swap disk.
+func TestArgvBareGolden(t *testing.T) {
+	s := bare().WithDefaults().withBackends(true)
+	f := files{qmp: "/tmp/q", consoleSocket: "/tmp/c", consoleLog: "/out/console.log"}
+	args, err := qemu.Cmdline(config(s.Name, s.Guests[0], AccelTCG, nil, qemu.Vsock{}, []string{"tap0n0", "tap0n1"}, f))
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "argv-net.txt", proc.Quote(args)+"\n")
+	m := testImage(t)
+	f.kernel, f.initrd, f.swap = m.Kernel(), "/tmp/i", "/tmp/s"
+	if args, err = qemu.Cmdline(config(s.Name, s.Guests[1], AccelTCG, m, qemu.Vsock{Kind: "kernel", CID: 7}, []string{"tap1n0"}, f)); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "argv-swap.txt", proc.Quote(args)+"\n")
+}
+
 func golden(t *testing.T, name, got string) {
 	t.Helper()
 	path := filepath.Join("testdata", name)

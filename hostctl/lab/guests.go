@@ -37,7 +37,9 @@ func (l *Lab) makeGuest(index int, v *VM) error {
 	if err := l.makeConsole(v); err != nil {
 		return err
 	}
-	if v.device, err = l.newVsock(v); err != nil {
+	if v.spec.Bare() {
+		v.device = noVsock{}
+	} else if v.device, err = l.newVsock(v); err != nil {
 		return err
 	}
 	l.undo.push("close vsock device of "+v.spec.Name, func(context.Context) error { return v.device.close() })
@@ -102,13 +104,15 @@ func (v *VM) listening() {
 // makeArgv settles the QEMU command line and leaves it as evidence, before there is anything to go wrong.
 func (v *VM) makeArgv() error {
 	base := filepath.Join(v.lab.sockets, v.spec.Name)
-	kernel, err := v.lab.bootable(v.image)
-	if err != nil {
-		return infra("prepare kernel of guest %s: %w", v.spec.Name, err)
+	f := files{qmp: base + ".qmp", consoleSocket: base + ".console", consoleLog: v.console.path, swap: v.swapFile()}
+	if !v.spec.Bare() {
+		var err error
+		if f.kernel, err = v.lab.bootable(v.spec, v.image); err != nil {
+			return infra("prepare kernel of guest %s: %w", v.spec.Name, err)
+		}
+		f.initrd = v.initrd()
 	}
-	v.config = config(v.lab.spec.Name, v.spec, v.lab.spec.Accel, v.image, v.device.config(), v.ends, files{
-		kernel: kernel, initrd: v.initrd(), qmp: base + ".qmp", consoleSocket: base + ".console", consoleLog: v.console.path,
-	})
+	v.config = config(v.lab.spec.Name, v.spec, v.lab.spec.Accel, v.image, v.device.config(), v.ends, f)
 	v.config.Version = v.lab.version
 	args, err := qemu.Cmdline(v.config)
 	if err != nil {

@@ -44,21 +44,26 @@ func (v *VM) Start(ctx context.Context) error {
 		return err
 	}
 	defer release()
-	r, err := v.startQEMU(ctx)
-	if err != nil {
+	if err := v.prepareDisks(); err != nil {
+		return infra("prepare guest %s: %w", v.spec.Name, err)
+	}
+	r, err := v.startQEMU(ctx, initrd.NewToken())
+	switch {
+	case err != nil:
 		return err
+	case v.spec.Bare():
+		v.setState(StateRunning)
+		return nil
 	}
 	return v.awaitHello(ctx, r.started, "")
 }
 
-// startQEMU writes a fresh token into the initrd, starts the process and those who watch it.
-func (v *VM) startQEMU(ctx context.Context) (*run, error) {
+// startQEMU writes a token into the initrd, starts the process and those who watch it.
+func (v *VM) startQEMU(ctx context.Context, token string) (*run, error) {
 	if v.current() != nil {
 		return nil, fmt.Errorf("start guest %s: it runs already", v.spec.Name)
 	}
-	token := initrd.NewToken()
-	b := initrd.Boot{Token: token, Image: v.image.ID, Hostname: v.spec.Name, Port: agentPort}
-	if err := initrd.Write(v.initrd(), v.image.Segments(), v.lab.spec.emulated(), b); err != nil {
+	if err := v.writeInitrd(token); err != nil {
 		return nil, infra("prepare guest %s: %w", v.spec.Name, err)
 	}
 	log, err := v.openLog()
@@ -100,6 +105,15 @@ func (v *VM) attend(ctx context.Context, r *run, console string, log io.Closer) 
 	}
 	v.lab.tasks.Go(v.console.drain)
 	return nil
+}
+
+// writeInitrd leaves what the guest boots from, if it boots an image.
+func (v *VM) writeInitrd(token string) error {
+	if v.spec.Bare() {
+		return nil
+	}
+	b := initrd.Boot{Token: token, Image: v.image.ID, Hostname: v.spec.Name, Port: agentPort, Swap: v.swapDevice()}
+	return initrd.Write(v.initrd(), v.image.Segments(), v.lab.spec.emulated(), b)
 }
 
 // launch runs QEMU on the lab's context; ctx only ends the waiting for QMP.
@@ -160,12 +174,19 @@ func (v *VM) event(r *run, e qemu.Event) {
 		v.report(oops.Finding{Kind: GuestPanicked, Title: "the guest's kernel panicked", Line: fmt.Sprint(e.Data)})
 	case "SHUTDOWN":
 		if guest, _ := e.Data["guest"].(bool); guest {
-			v.lab.logf("guest %s powered itself off", v.spec.Name)
-			v.mu.Lock()
-			r.poweron = false
-			v.mu.Unlock()
+			v.poweredOff(r)
 		}
+	case "SUSPEND_DISK":
+		v.poweredOff(r)
 	}
+}
+
+// poweredOff is told that QEMU ends because the guest wants it to.
+func (v *VM) poweredOff(r *run) {
+	v.lab.logf("guest %s powered itself off", v.spec.Name)
+	v.mu.Lock()
+	r.poweron = false
+	v.mu.Unlock()
 }
 
 // current is the running QEMU, or nil.
@@ -206,7 +227,10 @@ func (v *VM) Reboot(ctx context.Context) error {
 
 // PowerOff asks the guest to power itself off and waits for QEMU's end. A guest that does not is its own fault, and is
 // stopped.
-func (v *VM) PowerOff(ctx context.Context) error {
+func (v *VM) PowerOff(ctx context.Context) error { return v.powerDown(ctx, "off") }
+
+// powerDown has the guest end its QEMU by a power action.
+func (v *VM) powerDown(ctx context.Context, action string) error {
 	v.power.Lock()
 	defer v.power.Unlock()
 	r, agent := v.current(), v.Agent()
@@ -214,22 +238,22 @@ func (v *VM) PowerOff(ctx context.Context) error {
 		return nil
 	}
 	if agent == nil {
-		return fmt.Errorf("power off guest %s: it is %s", v.spec.Name, v.State())
+		return fmt.Errorf("power %s of guest %s: it is %s", action, v.spec.Name, v.State())
 	}
 	limit := v.lab.Timeout(WaitShutdown)
-	v.lab.logf("waiting up to %v for %s to power off", limit, v.spec.Name)
+	v.lab.logf("waiting up to %v for %s to power %s", limit, v.spec.Name, action)
 	wait, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	if err := agent.Power(wait, "off"); err != nil {
+	if err := agent.Power(wait, action); err != nil {
 		v.stop(r)
-		return v.blame(fmt.Errorf("power off: %w", err))
+		return v.blame(fmt.Errorf("power %s: %w", action, err))
 	}
 	select {
 	case <-r.ended:
 		return nil
 	case <-wait.Done():
 		v.stop(r)
-		return v.blame(fmt.Errorf("did not power off within %v", limit))
+		return v.blame(fmt.Errorf("power %s: still there after %v", action, limit))
 	}
 }
 

@@ -26,18 +26,21 @@ type Guest struct {
 	NICs        []NIC    `json:"nics,omitempty" yaml:"nics,omitempty"`
 	CommandLine []string `json:"command_line,omitempty" yaml:"command_line,omitempty"` // appended to the image's own
 	SpareSlots  int      `json:"spare_slots,omitempty" yaml:"spare_slots,omitempty"`   // root ports for NICs plugged in at run time (q35)
+	Boot        string   `json:"boot,omitempty" yaml:"boot,omitempty"`                 // see the constants; default BootImage
+	SwapMiB     int      `json:"swap_mib,omitempty" yaml:"swap_mib,omitempty"`         // size of a disk to suspend to (S4); without one the guest cannot be suspended to RAM either, see bootable
 	Extra       []string `json:"extra,omitempty" yaml:"extra,omitempty"`               // appended to QEMU's argv as is
 }
 
 // A NIC describes one network card of a guest.
 type NIC struct {
-	Model   string   `json:"model" yaml:"model"`                         // a QEMU device: virtio-net-pci, e1000, rtl8139, ...
-	Options []string `json:"options,omitempty" yaml:"options,omitempty"` // device properties, "name=value"
-	Link    string   `json:"link,omitempty" yaml:"link,omitempty"`       // the link it is on
-	Backend string   `json:"backend,omitempty" yaml:"backend,omitempty"` // see the constants; default auto when Link is set
-	Vhost   bool     `json:"vhost,omitempty" yaml:"vhost,omitempty"`     // vhost=on; needs /dev/vhost-net
-	Queues  int      `json:"queues,omitempty" yaml:"queues,omitempty"`   // queue pairs; default 1
-	MAC     string   `json:"mac,omitempty" yaml:"mac,omitempty"`         // derived from lab, guest and index when empty
+	Model   string   `json:"model" yaml:"model"`                           // a QEMU device: virtio-net-pci, e1000, rtl8139, ...
+	Options []string `json:"options,omitempty" yaml:"options,omitempty"`   // device properties, "name=value"
+	Link    string   `json:"link,omitempty" yaml:"link,omitempty"`         // the link it is on
+	Backend string   `json:"backend,omitempty" yaml:"backend,omitempty"`   // see the constants; default auto when Link is set
+	Vhost   bool     `json:"vhost,omitempty" yaml:"vhost,omitempty"`       // vhost=on; needs /dev/vhost-net
+	Queues  int      `json:"queues,omitempty" yaml:"queues,omitempty"`     // queue pairs; default 1
+	MAC     string   `json:"mac,omitempty" yaml:"mac,omitempty"`           // derived from lab, guest and index when empty
+	BootROM bool     `json:"boot_rom,omitempty" yaml:"boot_rom,omitempty"` // keep QEMU's ROM of the model, which boots from the network
 }
 
 // A Link describes one layer-2 segment: a bridge in the lab's network namespace that taps join, or, when its NICs have the
@@ -56,6 +59,18 @@ const (
 	BackendVale      = "vale"       // the link's switch, by vhost-user for virtio and by a socket for other models; needs nothing
 	BackendVhostUser = "vhost-user" // the link's switch, virtio only
 	BackendUser      = "user"       // QEMU's own IP stack, on no link
+)
+
+// What a guest may boot.
+const (
+	BootImage = ""    // the kernel and segments of its image
+	BootNet   = "net" // what its firmware and the boot ROMs of its NICs find: no image, no agent, no vsock; it waits for QMP's cont
+)
+
+// QEMU's machines that a guest may be.
+const (
+	MachineQ35 = "q35"
+	MachinePC  = "pc"
 )
 
 // Accelerators a lab may run on.
@@ -84,9 +99,14 @@ func (s Spec) WithDefaults() Spec {
 	return s
 }
 
+// Bare says that the guest has no agent: nothing of ours runs in it.
+func (g Guest) Bare() bool { return g.Boot == BootNet }
+
 func (g Guest) withDefaults(lab string) Guest {
-	setDefault(&g.Image, "guest")
-	setDefault(&g.Machine, "q35")
+	if !g.Bare() {
+		setDefault(&g.Image, "guest")
+	}
+	setDefault(&g.Machine, MachineQ35)
 	setDefault(&g.CPUs, 1)
 	setDefault(&g.MemoryMiB, 512)
 	setDefault(&g.CID, cid(lab, g.Name))

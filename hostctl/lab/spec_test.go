@@ -23,6 +23,17 @@ func pair() Spec {
 	}
 }
 
+// bare is a lab of a guest that boots from the network, and of one that may sleep.
+func bare() Spec {
+	return Spec{
+		Name: "bare", Accel: AccelTCG, Links: []Link{{Name: "lan", Host: netip.MustParsePrefix("10.1.0.1/24")}},
+		Guests: []Guest{
+			{Name: "a", Boot: BootNet, NICs: []NIC{{Model: "e1000", Link: "lan", BootROM: true}, {Model: "virtio-net-pci", Link: "lan", BootROM: true, Options: []string{"mq=off"}}}},
+			{Name: "b", SwapMiB: 1024, NICs: []NIC{{Model: "e1000", Link: "lan"}}},
+		},
+	}
+}
+
 // switched is a lab whose link is a switch.
 func switched() Spec {
 	s := pair()
@@ -34,7 +45,7 @@ func switched() Spec {
 }
 
 func TestSpecRoundTrip(t *testing.T) {
-	for _, want := range []Spec{pair(), pair().WithDefaults(), switched(), {Name: "x", Guests: []Guest{}}} {
+	for _, want := range []Spec{pair(), pair().WithDefaults(), switched(), bare(), bare().WithDefaults(), {Name: "x", Guests: []Guest{}}} {
 		data, err := json.Marshal(want)
 		if err != nil {
 			t.Fatal(err)
@@ -103,7 +114,7 @@ func TestMACs(t *testing.T) {
 }
 
 func TestValidate(t *testing.T) {
-	for _, s := range []Spec{pair(), switched()} {
+	for _, s := range []Spec{pair(), switched(), bare()} {
 		if err := s.Validate(); err != nil {
 			t.Fatal(err)
 		}
@@ -140,6 +151,9 @@ func TestValidate(t *testing.T) {
 		{"queues", func(s *Spec) { s.Guests[0].NICs[0].Queues = 99 }, "guests[0].nics[0].queues: 99"},
 		{"multicast MAC", func(s *Spec) { s.Guests[0].NICs[0].MAC = "01:00:5e:00:00:01" }, "guests[0].nics[0].mac: "},
 		{"MAC twice", func(s *Spec) { s.Guests[0].NICs[0].MAC = "52:54:00:00:00:01" }, "guests[1].nics[0].mac: "},
+		{"boot", func(s *Spec) { s.Guests[0].Boot = "disk" }, `guests[0].boot: "disk" is neither`},
+		{"image of the network", func(s *Spec) { s.Guests[0].Boot, s.Guests[0].Image = BootNet, "guest" }, "guests[0].boot: net takes no image"},
+		{"swap", func(s *Spec) { s.Guests[0].SwapMiB = -1 }, "guests[0].swap_mib: -1"},
 		{"MTU", func(s *Spec) { s.Links[0].MTU = 65535 }, "links[0].mtu: 65535 is not between 68 and 65521"},
 		{"link twice", func(s *Spec) { s.Links[1].Name = "lan" }, "links[1].name: "},
 		{"network's address", func(s *Spec) { s.Links[0].Host = netip.MustParsePrefix("10.1.0.0/24") }, "links[0].host: "},

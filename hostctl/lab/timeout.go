@@ -11,6 +11,7 @@ const (
 	WaitTurn     Wait = "turn"     // other guests of this machine to boot first, under TCG
 	WaitHello    Wait = "hello"    // a booting guest's agent to answer Hello
 	WaitMachine  Wait = "machine"  // the same for a host image, which has drivers and a root file system to look at
+	WaitFirmware Wait = "firmware" // a firmware to boot from the network, or to find out that it cannot
 	WaitAlive    Wait = "alive"    // a sign of life of a run inside a host VM; one is sent every second
 	WaitAgent    Wait = "agent"    // one ordinary request to an agent that is up
 	WaitHost     Wait = "host"     // one request to the lab's host side, which runs natively at every accelerator
@@ -37,6 +38,7 @@ var table = map[Wait]scaling{
 	WaitTurn:     {base: time.Minute},
 	WaitHello:    {base: 4 * time.Second},
 	WaitMachine:  {base: 15 * time.Second},
+	WaitFirmware: {base: 12 * time.Second},
 	WaitAlive:    {base: 10 * time.Second},
 	WaitAgent:    {base: 2 * time.Second},
 	WaitHost:     {base: 10 * time.Second, native: true},

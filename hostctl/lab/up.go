@@ -118,6 +118,11 @@ func (l *Lab) makeFolders(context.Context) error {
 // loadImages reads every guest's manifest before anything is started.
 func (l *Lab) loadImages(context.Context) error {
 	for _, g := range l.spec.Guests {
+		v := &VM{lab: l, spec: g, state: StateOff, ready: make(chan struct{}, 1)}
+		l.vms = append(l.vms, v)
+		if g.Bare() {
+			continue
+		}
 		dir := g.Image
 		if !filepath.IsAbs(dir) {
 			dir = filepath.Join(l.env.Images, dir)
@@ -129,7 +134,7 @@ func (l *Lab) loadImages(context.Context) error {
 		if m.Kernel() == "" || len(m.Segments()) == 0 {
 			return &SpecError{Problems: []string{fmt.Sprintf("guest %s: image %s has no kernel and segments to boot", g.Name, g.Image)}}
 		}
-		l.vms = append(l.vms, &VM{lab: l, spec: g, image: m, state: StateOff, ready: make(chan struct{}, 1)})
+		v.image = m
 	}
 	return nil
 }

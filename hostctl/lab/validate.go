@@ -18,6 +18,7 @@ const (
 	maxMTU       = 65521 // a tap's: 65535 less the Ethernet header
 	minMemoryMiB = 128
 	maxMemoryMiB = 64 << 10
+	maxSwapMiB   = 64 << 10
 )
 
 var (
@@ -103,11 +104,14 @@ func (p *problems) checkLink(path string, l Link) {
 func (p *problems) checkGuest(path string, g Guest, s Spec) {
 	p.checkName(path+".name", g.Name)
 	p.check(g.Name != "host", path+".name", `"host" is the lab's own side`)
-	p.check(g.Machine == "q35" || g.Machine == "pc", path+".machine", "%q is neither q35 nor pc", g.Machine)
+	p.check(g.Machine == MachineQ35 || g.Machine == MachinePC, path+".machine", "%q is neither q35 nor pc", g.Machine)
 	p.check(g.CPUs >= 1 && g.CPUs <= 64, path+".cpus", "%d is not between 1 and 64", g.CPUs)
 	p.check(g.MemoryMiB >= minMemoryMiB && g.MemoryMiB <= maxMemoryMiB, path+".memory_mib", "%d is not between %d and %d", g.MemoryMiB, minMemoryMiB, maxMemoryMiB)
 	p.check(g.CID >= 3 && g.CID != 1<<32-1, path+".cid", "%d is reserved; context ids of guests start at 3", g.CID)
 	p.check(g.SpareSlots >= 0 && g.SpareSlots <= maxNICs, path+".spare_slots", "%d is not between 0 and %d", g.SpareSlots, maxNICs)
+	p.check(g.Boot == BootImage || g.Boot == BootNet, path+".boot", "%q is neither empty nor net", g.Boot)
+	p.check(!g.Bare() || g.Image == "" && g.SwapMiB == 0 && len(g.CommandLine) == 0, path+".boot", "net takes no image, command line or swap")
+	p.check(g.SwapMiB >= 0 && g.SwapMiB <= maxSwapMiB, path+".swap_mib", "%d is not between 0 and %d", g.SwapMiB, maxSwapMiB)
 	p.check(len(g.NICs) <= maxNICs, path+".nics", "%d are more than %d", len(g.NICs), maxNICs)
 	for i, n := range g.NICs {
 		p.checkNIC(fmt.Sprintf("%s.nics[%d]", path, i), n, s)

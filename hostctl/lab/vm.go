@@ -24,6 +24,7 @@ const (
 	StateOff      State = "off"      // no QEMU process: not started yet, stopped, or powered off by the guest
 	StateBooting  State = "booting"  // QEMU runs, no Hello yet
 	StateUp       State = "up"       // the agent answered Hello
+	StateRunning  State = "running"  // QEMU runs a guest that has no agent
 	StatePanicked State = "panicked" // the kernel panicked; QEMU keeps the guest paused
 	StateDead     State = "dead"     // QEMU ended by itself
 )
@@ -67,7 +68,7 @@ func (v *VM) Name() string { return v.spec.Name }
 // Spec is the guest's description with defaults filled in.
 func (v *VM) Spec() Guest { return v.spec }
 
-// Image is the manifest of the image the guest runs.
+// Image is the manifest of the image the guest runs; nil when it boots from the network.
 func (v *VM) Image() *manifest.Manifest { return v.image }
 
 // Agent is the connection to the guest's agent; nil while the guest is not up. A reboot or a resume loses it: Reconnect.

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"net"
 	"path/filepath"
 
@@ -20,6 +21,15 @@ type vsockDevice interface {
 	config() qemu.Vsock
 	close() error
 }
+
+// noVsock is the device of a guest that has no agent.
+type noVsock struct{}
+
+func (noVsock) Dial(context.Context, uint32) (net.Conn, error) { return nil, errBare }
+func (noVsock) config() qemu.Vsock                             { return qemu.Vsock{} }
+func (noVsock) close() error                                   { return nil }
+
+var errBare = errors.New("the guest has no agent")
 
 // kernelVsock is vhost-vsock of this machine's kernel.
 type kernelVsock struct{ cid uint32 }

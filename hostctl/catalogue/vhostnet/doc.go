@@ -22,9 +22,14 @@ func Cases() []*catalogue.Case {
 		&ping, &pingOversize, &pingFlood,
 		&jumbo, &jumboToggle,
 		&promiscuous,
+		&pxe,
 		&vlan,
 		&multicast,
 		&offloadTSO, &offloadGSO,
+		&driverReload,
+		&suspendS3, &suspendS4,
 		&netperfStress,
+		&multiNIC,
+		&bonding,
 	}
 }

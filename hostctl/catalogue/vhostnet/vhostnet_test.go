@@ -52,6 +52,25 @@ func TestFail(t *testing.T) {
 		{"the MTU is not used", "vhostnet.jumbo[nic=e1000]", fake.Faults{ShortMTU: true}, "ping 16082 bytes"},
 		{"frames reach the other VLAN", "vhostnet.vlan", fake.Faults{LeakVLANs: true}, "ping from VLAN 10 to 20"},
 		{"frames do not reach the same VLAN", "vhostnet.vlan", fake.Faults{Loss: size(56)}, "ping in the same VLAN"},
+		{"there is no S3", "vhostnet.suspend-s3", fake.Faults{Shallow: true}, "kind of sleep"},
+		{"the guest boots anew instead of waking up", "vhostnet.suspend-s3", fake.Faults{Forgotten: true}, "boot id after the sleep"},
+		{"the card is dead after the sleep", "vhostnet.suspend-s3", fake.Faults{Numb: true}, "after the sleep: ping rtl8139"},
+		{"the address is gone after the sleep", "vhostnet.suspend-s3", fake.Faults{Amnesia: true}, "settings of the cards"},
+		{"a card is dead after the floods", "vhostnet.multi-nic-stress", fake.Faults{Loss: size(56)}, "after the flood: ping rtl8139"},
+		{"the kernel complains in the floods", "vhostnet.multi-nic-stress",
+			fake.Faults{Oops: "WARNING: CPU: 0 PID: 1 at net/sched/sch_generic.c:525 dev_watchdog+0x1f4/0x200"}, "kernel log of a"},
+		{"a byte of the archive is wrong", "vhostnet.driver-reload", fake.Faults{Corrupt: true}, "archive"},
+		{"the guest is dead after the reloads", "vhostnet.driver-reload", fake.Faults{Loss: size(56)}, "ping afterwards"},
+		{"the bond is dead", "vhostnet.bonding", fake.Faults{Loss: size(56)}, "ping of the bond"},
+		{"half is lost in the flaps", "vhostnet.bonding", fake.Faults{Flappy: 50}, "ping during the flaps"},
+		{"a byte is wrong in the flaps", "vhostnet.bonding", fake.Faults{Corrupt: true}, "data to the guest during the flaps"},
+		{"a port stays down", "vhostnet.bonding", fake.Faults{Lame: true}, "ports that are up"},
+		{"nothing boots", "vhostnet.pxe", fake.Faults{Bricked: true}, "TFTP read requests"},
+		{"nothing is asked of TFTP", "vhostnet.pxe", fake.Faults{NoTFTP: true}, "TFTP read requests"},
+		{"what arrives does not run", "vhostnet.pxe", fake.Faults{Corrupt: true}, "the served script"},
+		{"the guest boots anew", "vhostnet.suspend-s4", fake.Faults{Forgotten: true}, "boot id after the sleep"},
+		{"the card is dead after the resume", "vhostnet.suspend-s4", fake.Faults{Numb: true}, "after the sleep: ping rtl8139"},
+		{"the address is gone after the resume", "vhostnet.suspend-s4", fake.Faults{Amnesia: true}, "settings of the cards"},
 		{"full frames do not", "vhostnet.vlan", fake.Faults{Loss: size(1472)}, "ping full frames"},
 		{"the guest is dead after the changes", "vhostnet.jumbo-toggle", fake.Faults{Loss: size(56)}, "ping after the flood"},
 		{"the kernel complains of a change", "vhostnet.jumbo-toggle", fake.Faults{Oops: kernelBug}, "kernel log of a"},
@@ -82,5 +101,44 @@ func TestFail(t *testing.T) {
 				fake.MustFail(t, r, tt.check)
 			}
 		})
+	}
+}
+
+// TestEnds shows that what the guest does not do is the guest's fault, also where the instance ends at a wait and not at a
+// check.
+func TestEnds(t *testing.T) {
+	for _, tt := range []struct {
+		selector string
+		faults   fake.Faults
+		want     string
+	}{
+		{"vhostnet.suspend-s3", fake.Faults{Sleepless: true}, "did not fall asleep: suspend to mem: device or resource busy"},
+		{"vhostnet.suspend-s3", fake.Faults{Coma: true}, "no WAKEUP event"},
+		{"vhostnet.suspend-s4", fake.Faults{Sleepless: true}, "suspend to disk: no space left on device"},
+		{"vhostnet.driver-reload", fake.Faults{KeepDriver: true}, "unload module"},
+		{"vhostnet.driver-reload", fake.Faults{NoReturn: true}, "bring card back: no link with address"},
+	} {
+		results, err := fake.Run(t.TempDir(), vhostnet.Cases(), tt.selector, tt.faults)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range results {
+			if r.Result != report.Fail || !strings.Contains(r.Reason, tt.want) {
+				t.Errorf("%s: %s: %s; want a FAIL with %q", r.Instance, r.Result, r.Reason, tt.want)
+			}
+		}
+	}
+}
+
+// TestFlapsHaveATolerance shows that a bond that loses a little is told apart from one that loses nothing.
+func TestFlapsHaveATolerance(t *testing.T) {
+	results, err := fake.Run(t.TempDir(), vhostnet.Cases(), "vhostnet.bonding", fake.Faults{Flappy: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range results {
+		if r.Result != report.Degraded || !strings.Contains(r.Reason, "3% packet loss (3 of 100), and the data arrived intact") {
+			t.Errorf("%s: %s: %s", r.Instance, r.Result, r.Reason)
+		}
 	}
 }

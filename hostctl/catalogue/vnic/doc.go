@@ -18,7 +18,7 @@ func Cases() []*catalogue.Case {
 	return []*catalogue.Case{
 		&driverInfo, &featuresDefault, &offloadQuery, &offloadToggle, &promiscToggle, &linkStatusOn, &macChange, &mtuMax, &mtuSet,
 		&ping, &pingOversize, &pingFlood, &captureSize, &udpFile, &vlan, &hotplugQMP, &hotplugHMP, &hotplugLegacy, &linkStatusOff,
-		&featuresOff,
+		&featuresOff, &parallelFlood, &pxe,
 		&netperfMix, &netperfUDPSweep, &multiqueue, &migrate, &zerocopy,
 	}
 }

@@ -99,6 +99,12 @@ func TestFail(t *testing.T) {
 		{"the guest boots anew", "vnic.migrate", fake.Faults{Reborn: true}, "boot of the guest afterwards"},
 		{"the card is dead there", "vnic.migrate", fake.Faults{LoseMoved: true}, "ping afterwards"},
 		{"the parameter is not taken", "vnic.zerocopy", fake.Faults{KeepParam: true}, "experimental_zcopytx after modprobe with 0"},
+		{"one size gets no answer", "vnic.parallel-flood", fake.Faults{Loss: func(n int) bool { return n == 16110 }}, "flood of e1000 with 16110 bytes"},
+		{"the cards are dead afterwards", "vnic.parallel-flood", fake.Faults{Loss: func(n int) bool { return n == 56 }}, "afterwards: ping rtl8139"},
+		{"the kernel complains", "vnic.parallel-flood",
+			fake.Faults{Oops: "BUG: kernel NULL pointer dereference, address: 0000000000000000"}, "kernel log of a"},
+		{"the ROM does not boot", "vnic.pxe[romfile=shipped]", fake.Faults{Bricked: true}, "TFTP read requests"},
+		{"something boots without a ROM", "vnic.pxe[romfile=empty]", fake.Faults{Haunted: true}, "requests of DHCP and TFTP"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -19,7 +19,8 @@ type Boot struct {
 	Token    string `json:"token"` // 32 hex digits; the agent answers nobody without it
 	Image    string `json:"image"` // what Hello reports
 	Hostname string `json:"hostname"`
-	Port     uint32 `json:"agent_port"` // vsock
+	Port     uint32 `json:"agent_port"`     // vsock
+	Swap     string `json:"swap,omitempty"` // block device to resume from, or to swap to when there is nothing to resume
 }
 
 // NewToken returns 128 random bits in hex.

@@ -61,7 +61,10 @@ type Link struct {
 func snapshot(l *lab.Lab, phase string) State {
 	s := State{Name: l.Spec().Name, Phase: phase, Started: l.Started(), Accel: l.Accel(), Guests: []Guest{}, Links: []Link{}}
 	for _, v := range l.Guests() {
-		g := Guest{Name: v.Name(), State: v.State(), Image: v.Image().ID, BootMS: v.BootTime().Milliseconds(), NICs: []NIC{}}
+		g := Guest{Name: v.Name(), State: v.State(), BootMS: v.BootTime().Milliseconds(), NICs: []NIC{}}
+		if m := v.Image(); m != nil {
+			g.Image = m.ID
+		}
 		for i, n := range v.Spec().NICs {
 			nic := NIC{Model: n.Model, MAC: n.MAC, Link: n.Link}
 			if a := v.Addr(i); a.IsValid() {

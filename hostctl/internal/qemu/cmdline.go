@@ -122,6 +122,9 @@ func (c Config) addBase(a *argv) {
 		a.addf("-object", "memory-backend-memfd,id=mem,size=%dM,share=on", c.MemoryMiB)
 		machine += ",memory-backend=mem"
 	}
+	if c.FirmwareConsole {
+		machine += ",graphics=off"
+	}
 	a.add("-machine", machine)
 	if c.Accel == "tcg" {
 		a.add("-accel", "tcg,thread=multi")

@@ -53,8 +53,9 @@ var cmdlines = map[string]Config{
 		c.Disks = []Disk{{ID: "root", File: "/run/lab/images/a,b/root.squashfs", ReadOnly: true}, {ID: "swap", File: "/run/lab/out/swap"},
 			{ID: "stick", File: "/dev/sda", ReadOnly: true, Device: true}}
 	}),
-	"console-log": guest(func(c *Config) { c.ConsoleSocket = "" }),
-	"console-tty": guest(func(c *Config) { c.ConsoleFile = "" }),
+	"firmware-console": guest(func(c *Config) { c.Kernel, c.FirmwareConsole = "", true }),
+	"console-log":      guest(func(c *Config) { c.ConsoleSocket = "" }),
+	"console-tty":      guest(func(c *Config) { c.ConsoleFile = "" }),
 	"commas": guest(func(c *Config) {
 		c.Name, c.QMPSocket, c.ConsoleFile = "a,b", "/run/x,y/qmp", "/out/case[model=e1000,vhost=on]/a"
 	}),

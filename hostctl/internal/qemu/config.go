@@ -32,12 +32,14 @@ type Config struct {
 	ConsoleSocket string // first serial port; QEMU listens
 	ConsoleFile   string // log of everything the guest writes there
 
-	RTC        string   // -rtc value; empty: "base=utc,clock=host"
-	NoShutdown bool     // stay after guest shutdown or hibernation (SUSPEND_DISK is lost otherwise)
-	NoReboot   bool     // exit instead of rebooting
-	Paused     bool     // -S
-	NoSeccomp  bool     // leave out -sandbox: for the odd device that needs a forbidden call
-	Extra      []string // appended as they are
+	RTC        string // -rtc value; empty: "base=utc,clock=host"
+	NoShutdown bool   // stay after guest shutdown or hibernation (SUSPEND_DISK is lost otherwise)
+	NoReboot   bool   // exit instead of rebooting
+	// FirmwareConsole has the firmware show on the first serial port what it would show on a screen (SeaBIOS, "sercon").
+	FirmwareConsole bool
+	Paused          bool     // -S
+	NoSeccomp       bool     // leave out -sandbox: for the odd device that needs a forbidden call
+	Extra           []string // appended as they are
 }
 
 // Disk is a raw image of a disk.

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"sync"
 	"time"
@@ -62,6 +63,19 @@ type Faults struct {
 	KeepParam    bool                // modules are loaded without their parameters
 	Hung         bool                // the guests' agents answer no more
 	HungQEMU     bool                // nor do their QEMUs
+	Shallow      bool                // the guests' kernel knows no S3
+	Sleepless    bool                // the guests do not fall asleep
+	Coma         bool                // the guests do not wake up
+	Numb         bool                // the cards carry nothing after a sleep
+	Amnesia      bool                // the links have no addresses after a sleep
+	Forgotten    bool                // the guests boot anew when they should resume
+	Flappy       int                 // percent of long pings of a bond that are lost
+	Lame         bool                // a port of a bond does not come up again
+	NoReturn     bool                // a driver that is loaded again finds no card
+	KeepDriver   bool                // drivers cannot be unloaded
+	NoTFTP       bool                // firmware asks for an address and for nothing else
+	Bricked      bool                // firmware does not boot from the network
+	Haunted      bool                // firmware boots by a card that has no ROM
 }
 
 // Lab is a fake of catalogue.Booted.
@@ -77,6 +91,8 @@ type Lab struct {
 	captures []*capture
 	sinks    map[uint16]*transfer
 	params   map[string]string // of the host's modules, key=value by module
+	server   *netboot
+	dir      string // of consoles
 }
 
 // hostAddr is the host's address on every fake link.
@@ -102,8 +118,10 @@ func New(top catalogue.Topology, f Faults) *Lab {
 
 // Boot is a catalogue.Boot of fakes.
 func Boot(f Faults) catalogue.Boot {
-	return func(_ context.Context, top catalogue.Topology, _ string, _ func(catalogue.Finding)) (catalogue.Booted, error) {
-		return New(top, f), nil
+	return func(_ context.Context, top catalogue.Topology, dir string, _ func(catalogue.Finding)) (catalogue.Booted, error) {
+		l := New(top, f)
+		l.dir = dir
+		return l, l.makeConsoles()
 	}
 }
 
@@ -142,6 +160,11 @@ func (l *Lab) NewEnd(_, model string) (lab.End, func(context.Context) error, err
 	return lab.End{Tap: name}, func(ctx context.Context) error { return l.host.DelLink(ctx, name) }, nil
 }
 
+// Listen implements catalogue.Booted.
+func (l *Lab) Listen(ctx context.Context, _ string) (net.Listener, error) {
+	return new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+}
+
 // Timeout implements catalogue.Booted: tests wait for what does not come.
 func (l *Lab) Timeout(lab.Wait) time.Duration { return 200 * time.Millisecond }
 
@@ -172,7 +195,7 @@ var (
 )
 
 func (l *Lab) newGuest(i int, g catalogue.Guest) *node {
-	n := &node{lab: l, name: g.Name, spec: g, wireMAC: map[string]string{}}
+	n := &node{lab: l, name: g.Name, spec: g, wireMAC: map[string]string{}, heard: make(chan struct{}), unloads: make(chan struct{})}
 	for j, nic := range g.NICs {
 		tap := ""
 		if nic.Backend == "" {

@@ -14,10 +14,10 @@ import (
 // The methods of catalogue.Machine.
 
 func (n *node) Name() string               { return n.name }
+func (n *node) Bare() bool                 { return n.spec.Boot != "" }
 func (n *node) Agent() catalogue.Agent     { return n }
 func (n *node) Monitor() catalogue.Monitor { return qmp{n} }
 func (n *node) Cards() []catalogue.Card    { return slices.Clone(n.cards) }
-func (n *node) Logs() map[string]string    { return nil }
 func (n *node) Argv() []string             { return []string{"fake"} }
 
 // Devices implements catalogue.Machine.
@@ -59,17 +59,21 @@ func (q qmp) Run(ctx context.Context, cmd string, args, out any) error {
 // command does what a command says; the lab is locked.
 func (q qmp) command(ctx context.Context, cmd string, a catalogue.Args, out any) error {
 	switch cmd {
-	case "query-status":
-		return put(out, map[string]string{"status": "running"})
 	case "human-monitor-command":
 		return q.human(ctx, a["command-line"].(string), out)
 	case "query-version":
 		return json.Unmarshal([]byte(`{"qemu": {"major": 10, "minor": 0, "micro": 2}}`), out)
+	case "system_reset":
+		return q.n.reset()
+	case "system_wakeup":
+		return q.n.wake()
+	case "query-status":
+		return q.status(out)
 	case "set_link":
 		return q.setLink(a["name"].(string), a["up"].(bool))
 	case "query-rx-filter":
 		return q.filter(out)
-	case "netdev_add", "netdev_del", "chardev-add", "chardev-remove":
+	case "stop", "cont", "netdev_add", "netdev_del", "chardev-add", "chardev-remove":
 		return nil
 	case "device_add":
 		if !q.n.lab.Faults.NoHotplug {
@@ -80,6 +84,17 @@ func (q qmp) command(ctx context.Context, cmd string, a catalogue.Args, out any)
 		return q.eject(a["id"].(string))
 	}
 	return errors.New("command not found")
+}
+
+// errRefused is QEMU's answer to what cannot be done now.
+var errRefused = errors.New("refused")
+
+func (q qmp) status(out any) error {
+	status := "running"
+	if q.n.power.asleep {
+		status = "suspended"
+	}
+	return put(out, map[string]string{"status": status})
 }
 
 func (q qmp) setLink(name string, up bool) error {
@@ -126,23 +141,50 @@ func (q qmp) eject(id string) error {
 	}
 	last := q.n.links[len(q.n.links)-1]
 	q.n.links = slices.DeleteFunc(q.n.links, func(l *wire.Link) bool { return l == last })
-	q.n.events = append(q.n.events, map[string]any{"path": "/virtio"}, map[string]any{"device": id})
+	q.n.tell("DEVICE_DELETED", map[string]any{"path": "/virtio"})
+	q.n.tell("DEVICE_DELETED", map[string]any{"device": id})
 	return nil
+}
+
+// event is what QEMU tells.
+type event struct {
+	name string
+	data map[string]any
+}
+
+// tell has QEMU send an event.
+func (n *node) tell(name string, data map[string]any) {
+	n.events = append(n.events, event{name, data})
+	close(n.heard)
+	n.heard = make(chan struct{})
 }
 
 // WaitEvent implements catalogue.Monitor.
 func (q qmp) WaitEvent(ctx context.Context, name string, match func(map[string]any) bool) (map[string]any, error) {
-	q.n.lab.mu.Lock()
-	for i, e := range q.n.events {
-		if match(e) {
-			q.n.events = slices.Delete(q.n.events, i, i+1)
-			q.n.lab.mu.Unlock()
-			return e, nil
+	for {
+		data, heard, ok := q.claim(name, match)
+		if ok {
+			return data, nil
+		}
+		select {
+		case <-heard:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
 		}
 	}
-	q.n.lab.mu.Unlock()
-	<-ctx.Done()
-	return nil, ctx.Err()
+}
+
+// claim takes an event that has come, or says what is closed when another does.
+func (q qmp) claim(name string, match func(map[string]any) bool) (data map[string]any, heard <-chan struct{}, ok bool) {
+	q.n.lab.mu.Lock()
+	defer q.n.lab.mu.Unlock()
+	for i, e := range q.n.events {
+		if e.name == name && (match == nil || match(e.data)) {
+			q.n.events = slices.Delete(q.n.events, i, i+1)
+			return e.data, nil, true
+		}
+	}
+	return nil, q.n.heard, false
 }
 
 var _ catalogue.Machine = (*node)(nil)

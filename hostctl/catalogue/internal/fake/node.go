@@ -1,6 +1,7 @@
 package fake
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -26,12 +27,17 @@ type node struct {
 	wireMAC  map[string]string // what a link sends from
 	dmesg    []string
 	findings []catalogue.Finding
-	events   []map[string]any
 	joined   []string // addresses beside the cards' own
 	offloads map[string]map[string]*wire.Feature
 	sent     map[string]uint64 // counters, of all links
 	unglued  int               // fragments that came to too much
 	moves    int
+	events   []event
+	heard    chan struct{} // closed and replaced when there is another
+	power    power
+	sysctls  map[string]string
+	unloaded map[string][]*wire.Link // links of drivers that are not loaded
+	unloads  chan struct{}           // closed at the first try to unload one
 	lost     bool
 }
 
@@ -98,14 +104,6 @@ func (n *node) state(l *wire.Link) {
 // Ping implements catalogue.Agent.
 func (n *node) Ping(ctx context.Context) error { return n.silence(ctx) }
 
-// Power implements catalogue.Agent.
-func (n *node) Power(context.Context, string) error { return nil }
-
-// Run implements catalogue.Agent.
-func (n *node) Run(context.Context, ...string) (client.Output, error) {
-	return client.Output{}, notFound("command")
-}
-
 // ReadFile implements catalogue.Agent for the files of sysfs that cases read.
 func (n *node) ReadFile(_ context.Context, path string) ([]byte, error) {
 	n.lab.mu.Lock()
@@ -114,6 +112,9 @@ func (n *node) ReadFile(_ context.Context, path string) ([]byte, error) {
 		return fmt.Appendf(nil, "Ip: Forwarding ReasmFails FragOKs\nIp: 2 %d 0\nTcp: A\nTcp: 1\n", n.unglued), nil
 	}
 	if text, ok := n.system(path); ok {
+		return []byte(text), nil
+	}
+	if text, ok := n.kernelFile(path); ok {
 		return []byte(text), nil
 	}
 	rest, _ := strings.CutPrefix(path, "/sys/class/net/")
@@ -129,6 +130,33 @@ func (n *node) ReadFile(_ context.Context, path string) ([]byte, error) {
 		return []byte(n.features[name] + "\n"), nil
 	}
 	return nil, notFound(path)
+}
+
+// kernelFile is a file of the kernel that is not a link's.
+func (n *node) kernelFile(path string) (string, bool) {
+	switch {
+	case path == "/sys/power/mem_sleep" && n.lab.Faults.Shallow:
+		return "[s2idle]", true
+	case path == "/sys/power/mem_sleep":
+		return "s2idle [deep]", true
+	case path == "/proc/net/bonding/"+bondLink:
+		return n.bondStatus(), true
+	}
+	if key, ok := strings.CutPrefix(path, "/proc/sys/"); ok {
+		return cmp.Or(n.sysctls[strings.ReplaceAll(key, "/", ".")], "0"), true
+	}
+	return "", false
+}
+
+// Sysctl implements catalogue.Agent.
+func (n *node) Sysctl(_ context.Context, key, value string) error {
+	n.lab.mu.Lock()
+	defer n.lab.mu.Unlock()
+	if n.sysctls == nil {
+		n.sysctls = map[string]string{}
+	}
+	n.sysctls[key] = value
+	return nil
 }
 
 // Dmesg implements catalogue.Agent.
@@ -171,6 +199,10 @@ func (n *node) SetLink(_ context.Context, name string, ch client.LinkChange) err
 	}
 	if ch.Up != nil {
 		l.Up = *ch.Up
+	}
+	if ch.Master != nil {
+		l.Master = *ch.Master
+		l.Up = l.Master != "" // a bond opens its ports and closes what it releases
 	}
 	if ch.MTU != nil && !(n.lab.Faults.Forget && *ch.MTU == 1500) {
 		l.Mtu = int32(*ch.MTU)
@@ -221,7 +253,9 @@ func (n *node) AddAddr(_ context.Context, link string, prefix netip.Prefix) erro
 	if err != nil {
 		return err
 	}
-	l.Addresses = append(l.Addresses, prefix.String())
+	if !slices.Contains(l.Addresses, prefix.String()) {
+		l.Addresses = append(l.Addresses, prefix.String())
+	}
 	return nil
 }
 
@@ -257,4 +291,4 @@ func (n *node) AddRoute(context.Context, client.Route) error               { ret
 func (n *node) DelRoute(context.Context, client.Route) error               { return nil }
 func (n *node) AddNeigh(context.Context, string, netip.Addr, string) error { return nil }
 func (n *node) DelNeigh(context.Context, string, netip.Addr) error         { return nil }
-func (n *node) Sysctl(context.Context, string, string) error               { return nil }
+func (n *node) WriteFile(context.Context, string, uint32, []byte) error    { return nil }

@@ -21,9 +21,9 @@ func (n *node) system(path string) (string, bool) {
 	var irq int
 	switch {
 	case path == "/proc/sys/kernel/random/boot_id":
-		boot := 0
+		boot := n.power.life
 		if n.lab.Faults.Reborn {
-			boot = n.moves
+			boot += n.moves
 		}
 		return fmt.Sprintf("00000000-0000-4000-8000-%012d\n", boot), true
 	case path == "/sys/bus/virtio/devices/virtio0/device":
@@ -80,26 +80,6 @@ func (n *node) Channels(_ context.Context, link string) (*wire.ChannelsReply, er
 // SetCombined implements catalogue.Agent.
 func (n *node) SetCombined(ctx context.Context, link string, pairs int) (*wire.ChannelsReply, error) {
 	return n.Channels(ctx, link)
-}
-
-// Rmmod implements catalogue.Agent.
-func (n *node) Rmmod(_ context.Context, name string) error {
-	n.lab.mu.Lock()
-	defer n.lab.mu.Unlock()
-	if !n.lab.Faults.KeepParam {
-		delete(n.lab.params, name)
-	}
-	return nil
-}
-
-// Modprobe implements catalogue.Agent.
-func (n *node) Modprobe(_ context.Context, name string, params ...string) error {
-	n.lab.mu.Lock()
-	defer n.lab.mu.Unlock()
-	if !n.lab.Faults.KeepParam {
-		n.lab.params[name] = strings.Join(params, " ")
-	}
-	return nil
 }
 
 // Move implements catalogue.Machine.

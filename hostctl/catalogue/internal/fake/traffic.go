@@ -32,11 +32,17 @@ func (n *node) PingHost(_ context.Context, o client.PingOptions) (client.PingSta
 	if f := n.lab.Faults; o.Size > 16<<10 && (f.Cut || f.Crowded && o.Interval < 10*time.Millisecond) {
 		s.Received, s.RTTMax = min(2, s.Sent), 20*time.Millisecond
 	}
+	if o.Count >= longPing {
+		s.Received -= s.Received * int64(n.lab.Faults.Flappy) / 100
+	}
 	if o.Flood {
 		n.lab.oops()
 	}
 	return s, nil
 }
+
+// longPing is the count from which on a ping is one of those that a bond loses some of.
+const longPing = 100
 
 // tooLong reports whether the endpoint's own kernel refuses to send a request.
 func (n *node) tooLong(o client.PingOptions) bool {

@@ -1,0 +1,69 @@
+package catalogue
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"picolab/guestagent/client"
+	"picolab/hostctl/lab"
+	"picolab/hostctl/report"
+)
+
+// widestMTU is a tap's: 65535 less the Ethernet header.  It is also what virtio takes that a tap can carry.
+const widestMTU = 65521
+
+// Widen has the guest's i-th card and the way to it take packets of that many bytes: the host's end, which other cards of
+// the link may share, takes all, and what goes to the card is fragmented by its route.  The address is made known to the
+// host, so that no packet waits for ARP.
+func (t *T) Widen(guest *Node, i, mtu int) {
+	host, card := t.Host(), guest.Card(i)
+	bridge := t.Segment(card.Link).Bridge
+	if card.Tap != "" {
+		host.SetMTU(card.Tap, widestMTU)
+	}
+	host.SetMTU(bridge, widestMTU)
+	host.AddRoute(client.Route{Destination: netip.PrefixFrom(card.Addr.Addr(), 32), Link: bridge, MTU: min(mtu, widestMTU)})
+	host.AddNeigh(bridge, card.Addr.Addr(), card.MAC)
+	name := guest.Link(i).Name
+	guest.SetMTU(name, mtu)
+	guest.AwaitUp(name)
+}
+
+// FloodCards floods all cards of a guest at the same time, each with its own sizes one after the other, and returns what
+// came of each, by card and size.  A flood ends with o's count, or after the duration that is divided among the sizes.
+func (t *T) FloodCards(guest *Node, o client.PingOptions, sizes ...[]int) [][]client.PingStats {
+	stats := make([][]client.PingStats, len(sizes))
+	floods := make([]func(), len(sizes))
+	for i := range sizes {
+		floods[i] = func() { stats[i] = t.floodCard(guest.Card(i), o, sizes[i]) }
+	}
+	t.Together(floods...)
+	return stats
+}
+
+func (t *T) floodCard(card Card, o client.PingOptions, sizes []int) []client.PingStats {
+	o.Target, o.Flood = card.Addr.Addr(), true
+	o.Duration /= time.Duration(len(sizes))
+	if o.Count > 0 {
+		o.Duration = t.Timeout(lab.WaitTransfer)
+	}
+	var all []client.PingStats
+	for _, o.Size = range sizes {
+		s := t.Host().Ping(o)
+		t.Logf("flood of %s with %d bytes: %d sent, %s", card.Model, o.Size, s.Sent, Loss(s))
+		t.Measured("flood-loss", "%", report.LowerIsBetter, s.LossPercent(), "card", card.Model, "size", o.Size)
+		all = append(all, s)
+	}
+	return all
+}
+
+// NoLossAnywhere pings every card of a guest and checks that nothing is lost.
+func (t *T) NoLossAnywhere(what string, guest *Node, o client.PingOptions) {
+	for i, c := range guest.Cards() {
+		o.Target = guest.Addr(i)
+		s := t.Host().Ping(o)
+		t.NoLoss(fmt.Sprintf("%s: ping %s", what, c.Model), s)
+		t.MeasuredPing(s, "card", c.Model)
+	}
+}
