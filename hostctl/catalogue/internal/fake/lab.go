@@ -107,7 +107,7 @@ const (
 // New makes a lab of a topology.
 func New(top catalogue.Topology, f Faults) *Lab {
 	l := &Lab{Faults: f, top: top, sinks: map[uint16]*transfer{}, params: map[string]string{}}
-	l.host = &node{lab: l, name: "host", wireMAC: map[string]string{bridge: hostMAC}}
+	l.host = &node{lab: l, name: "host", wireMAC: map[string]string{bridge: hostMAC}, unloads: make(chan struct{})}
 	l.host.links = []*wire.Link{{Name: bridge, Index: 1, Mac: hostMAC, Mtu: 1500, Up: true,
 		Operstate: "up", Carrier: true, Kind: "bridge", Addresses: []string{hostAddr.String()}}}
 	for i, g := range top.Guests {
