@@ -3,15 +3,12 @@ package catalogue
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"net/netip"
 	"strings"
 	"time"
 
-	"picolab/guestagent/client"
 	"picolab/guestagent/load/pcapng"
 	"picolab/hostctl/lab"
-	"picolab/hostctl/report"
 )
 
 // Serve starts a generator that others connect to, netserver for one, and returns
@@ -34,28 +31,6 @@ func (n *Node) generate(spend time.Duration, generator string, args ...string) (
 	ctx, cancel := context.WithTimeout(n.t.Context(), 2*spend+n.t.Timeout(lab.WaitTransfer))
 	defer cancel()
 	return n.agent.Generate(ctx, generator, args...)
-}
-
-// Netperf runs a test of netperf from an endpoint against the netserver at an
-// address, checks that it came to its end and that data moved, and records what
-// arrived.  How much of UDP does is no criterion.
-func (t *T) Netperf(name string, from *Node, server netip.AddrPort, test string, d time.Duration) {
-	b, err := from.generate(d, "netperf", "-H", server.Addr().String(), "-p", fmt.Sprint(server.Port()),
-		"-t", test, "-l", fmt.Sprintf("%.0f", d.Seconds()))
-	if err != nil && !guestsFault(err) {
-		from.blame("netperf", err)
-	}
-	var r client.Netperf
-	if err == nil {
-		err = json.Unmarshal(b, &r)
-	}
-	got := fmt.Sprintf("%d bytes sent, %d received", r.Local.BytesSent, r.Remote.BytesReceived)
-	if err != nil {
-		got = err.Error()
-	}
-	moved := r.Local.BytesSent > 0 && (r.Remote.BytesReceived > 0 || strings.HasPrefix(test, "UDP"))
-	t.Check(name, "it ends, data moved", got, err == nil && moved, fmt.Sprintf("%.1f Mbit/s in %.1f s", r.Throughput/1e6, r.Elapsed))
-	t.Measured("throughput", "Mbit/s", report.HigherIsBetter, r.Throughput/1e6, "netperf", name)
 }
 
 // Inject sends frames from a link of the endpoint once, as they are.  They are
