@@ -19,13 +19,10 @@ func ThreeCards() Topology {
 	return top
 }
 
-// swapSize is enough for what a guest of a lab has in memory, in MiB; what it does not use is a hole.
-const swapSize = 1024
-
-// Sleepy has all guests of a topology be such as can be suspended, to RAM and to a disk.
-func (top Topology) Sleepy() Topology {
+// Sleepy has all guests of a topology be such as can be suspended to RAM, and to a disk of that many MiB.
+func (top Topology) Sleepy(disk int) Topology {
 	for i := range top.Guests {
-		top.Guests[i].Swap = swapSize
+		top.Guests[i].Swap = disk
 	}
 	return top
 }

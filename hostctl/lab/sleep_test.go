@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// TestInsideSleep follows a guest through a suspend to RAM and one to disk, and has another boot from the network.
+// TestInsideSleep follows a guest through a suspend to disk, and another life of it through one to RAM, and has a second guest
+// boot from the network.
 func TestInsideSleep(t *testing.T) {
 	onlyInside(t)
 	s := one(NIC{Model: "virtio-net-pci", Link: "lan"})
@@ -18,22 +19,22 @@ func TestInsideSleep(t *testing.T) {
 	s.Guests = append(s.Guests, Guest{Name: "net", Boot: BootNet, NICs: []NIC{{Model: "virtio-net-pci", Link: "lan", BootROM: true}}})
 	l := bring(t, s)
 	a := l.Guest("a")
-	life := a.Hello().GetBootId()
-	joinAndPing(t, l)
-	t.Run("memory", func(t *testing.T) { checkSleep(t, l, a, life) })
-	t.Run("disk", func(t *testing.T) { checkHibernate(t, l, a, life) })
-	t.Run("forgotten", func(t *testing.T) { checkForgotten(t, a, life) })
+	join(t, l, a)
+	t.Run("disk", func(t *testing.T) { checkHibernate(t, l, a) })
+	t.Run("forgotten", func(t *testing.T) { checkForgotten(t, a) })
+	join(t, l, a)
+	t.Run("memory", func(t *testing.T) { checkSleep(t, l, a) })
 	t.Run("network", func(t *testing.T) { checkNetboot(t, l, l.Guest("net")) })
 	if found := l.Findings(); len(found) > 0 {
 		t.Errorf("findings: %v", found)
 	}
 }
 
-func joinAndPing(t *testing.T, l *Lab) {
+// join gives the guest its address and looks whether it answers.
+func join(t *testing.T, l *Lab, a *VM) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), l.Timeout(WaitTransfer))
 	defer cancel()
-	a := l.Guest("a")
 	link, err := a.Agent().LinkByMAC(ctx, a.MAC(0), l.Timeout(WaitLink))
 	if err != nil {
 		t.Fatal(err)
@@ -47,7 +48,8 @@ func joinAndPing(t *testing.T, l *Lab) {
 	ping(t, ctx, l, l.Host(), a.Addr(0).Addr())
 }
 
-func checkSleep(t *testing.T, l *Lab, v *VM, life string) {
+func checkSleep(t *testing.T, l *Lab, v *VM) {
+	life := v.Hello().GetBootId()
 	ctx, cancel := context.WithTimeout(t.Context(), l.Timeout(WaitShutdown)+l.Timeout(WaitHello))
 	defer cancel()
 	asleep := make(chan error, 1)
@@ -71,7 +73,8 @@ func checkSleep(t *testing.T, l *Lab, v *VM, life string) {
 	ping(t, ctx, l, l.Host(), v.Addr(0).Addr())
 }
 
-func checkHibernate(t *testing.T, l *Lab, v *VM, life string) {
+func checkHibernate(t *testing.T, l *Lab, v *VM) {
+	life := v.Hello().GetBootId()
 	if err := v.Agent().WriteFile(t.Context(), "/tmp/kept", 0, []byte("kept")); err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +95,8 @@ func checkHibernate(t *testing.T, l *Lab, v *VM, life string) {
 }
 
 // checkForgotten shows that a guest whose image is gone boots anew, and that a start is no resume.
-func checkForgotten(t *testing.T, v *VM, life string) {
+func checkForgotten(t *testing.T, v *VM) {
+	life := v.Hello().GetBootId()
 	if err := v.Hibernate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
