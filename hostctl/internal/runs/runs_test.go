@@ -86,6 +86,20 @@ func TestQuickRunsTheDocumentsModels(t *testing.T) {
 	}
 }
 
+// TestEveryLabIsPossible shows that each combination of the full profile is a lab that can be asked for.
+func TestEveryLabIsPossible(t *testing.T) {
+	plan, err := Options{Profile: catalogue.Full}.Plan()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range plan.Groups {
+		if err := (catalogue.Booter{Accel: lab.AccelTCG}).Spec(g.Topology).Validate(); err != nil {
+			t.Errorf("%v of %s: %v", g.Topology, g.Instances[0].ID(), err)
+		}
+	}
+	t.Logf("%d labs for %d instances", len(plan.Groups), len(plan.Instances()))
+}
+
 // TestEveryCardHasItsParameters shows that a case with a parameter for a card has one for each that it is run on.
 func TestEveryCardHasItsParameters(t *testing.T) {
 	set, err := Catalogue()
