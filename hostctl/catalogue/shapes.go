@@ -64,8 +64,8 @@ var (
 
 // Backends runs a matrix on everything a card can be on with a link: taps, our
 // switch, and in the full profile vhost-user by name.  The pairs of the quick
-// profile have every model on both of the first, whichever models are named.
-func (m Matrix) Backends(...string) Matrix { return m.AnyBackend().without(notBehindUser) }
+// profile have every model on both of the first.
+func (m Matrix) Backends() Matrix { return m.AnyBackend().without(notBehindUser) }
 
 // AnyBackend is [Matrix.Backends] for cases that look at nothing but the guest
 // and its QEMU: the full profile has their cards on QEMU's own IP stack as well.

@@ -26,8 +26,8 @@ var bonding = catalogue.Case{
 			"bridge, which has to learn it anew with every frame: the mode is active-backup. Its script takes links down and up " +
 			"without a pause; here each is down for 0.1 s and has 0.4 s before the next."},
 	Where:    where,
-	Topology: catalogue.FourCards().OnBackends(),
-	Matrix:   catalogue.MixedCards("off"),
+	Topology: catalogue.FourCards().OnBackends().OnMachines(),
+	Matrix:   catalogue.MixedCards("off").Machines().OnceEach(),
 	Needs:    append([]string{"mod.bonding"}, needs...),
 	Params: catalogue.Params{
 		Full: catalogue.Values{"mode": "active-backup", "miimon": "100", "down": "100ms", "up": "400ms", "interval": "1s", "during": "1000",

@@ -15,8 +15,8 @@ var multiNIC = catalogue.Case{
 			"Each card is on a link of its own, where the document has one for all: there every reply would leave by the card " +
 			"of the guest's first route. The host's ends take 65521 bytes, so that the large MTUs are used both ways."},
 	Where:    where,
-	Topology: catalogue.ThreeCards().OnBackends(),
-	Matrix:   catalogue.MixedCards("off"),
+	Topology: catalogue.ThreeCards().OnBackends().OnMachines(),
+	Matrix:   catalogue.MixedCards("off").Machines().OnceEach(),
 	Needs:    needs,
 	Params: catalogue.Params{
 		Full: catalogue.Values{

@@ -18,8 +18,8 @@ var driverReload = catalogue.Case{
 			"might not. As proz does, the client asks by ten connections for ranges and goes on where it was. A driver that comes " +
 			"back may name its link otherwise and has no address: the link is found by the card's MAC."},
 	Where:    where,
-	Topology: catalogue.OneGuest().OnBackends(),
-	Matrix:   catalogue.Cards("off").Backends("virtio"),
+	Topology: catalogue.OneGuest().OnBackends().OnMachines(),
+	Matrix:   catalogue.Cards("off").Backends().Machines().OnceEach(),
 	Needs:    needs,
 	Params: catalogue.Params{
 		Full:  catalogue.Values{"bytes": "128MiB", "connections": "10", "pause": "100ms", "reloads": "50", "limit": "10m", "interval": "1s", "count": "10", "time": "5m"},

@@ -15,8 +15,8 @@ var parallelFlood = catalogue.Case{
 		Note: "The document states no criterion. That all survive is taken to mean that each card answers in each flood, that " +
 			"a ping of each loses nothing afterwards, and that no kernel complains. The MTUs are those of item 9."},
 	Where:    where,
-	Topology: catalogue.ThreeCards().OnBackends(),
-	Matrix:   catalogue.MixedCards("off"),
+	Topology: catalogue.ThreeCards().OnBackends().OnMachines(),
+	Matrix:   catalogue.MixedCards("off").Machines().OnceEach(),
 	Needs:    needs,
 	Params: catalogue.Params{
 		Full: catalogue.Values{
