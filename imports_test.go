@@ -61,7 +61,7 @@ var layers = []struct {
 	{"hostctl/internal/runs", upper},
 	{"hostctl/internal/...", "hostctl/internal/... images/manifest"},
 	// launch is the second facade: the appliance's commands for single machines.
-	{"hostctl/launch", agent + "guestagent/transport hostctl/internal/... hostctl/vale/ctl hostctl/vhostuser/vvsock images/manifest"},
+	{"hostctl/launch", agent + "guestagent/load/getopt guestagent/transport hostctl/internal/... hostctl/vale/ctl hostctl/vhostuser/vvsock images/manifest"},
 	{"hostctl", "hostctl/internal/cli hostctl/internal/sandbox"},
 
 	{"cmd/pkt-gen", "guestagent/... hostctl/vhostuser/pktgenport"}, // registers it
