@@ -117,7 +117,7 @@ var doors = map[string]string{
 var callers = map[string]string{
 	// Exit codes are decided in main; a first process of a namespace or a
 	// guest, and a TestMain, end themselves.
-	"os.Exit":      "cmd/... hostctl/internal/sandbox guestagent/boot hostctl/vhostuser/internal/leak initramfs/internal/leak",
+	"os.Exit":      "cmd/... guestagent/load/getopt hostctl/internal/sandbox guestagent/boot hostctl/vhostuser/internal/leak initramfs/internal/leak",
 	"syscall.Exit": "",
 	"unix.Exit":    "",
 	"log.Fatal":    "",
