@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"picolab/guestagent/load/getopt"
 )
 
 const manual = `usage: launch-qemu {qemu|kvm} [BACKEND INDEX [--nic MODEL]]... [option...]
@@ -80,7 +78,7 @@ func ParseOptions(args []string) (Options, error) {
 		o.KVM = true
 	case "qemu":
 	default:
-		return o, fmt.Errorf("the first argument is qemu or kvm, not %q; %w", args[0], getopt.ErrUsage)
+		return o, fmt.Errorf("the first argument is qemu or kvm, not %q; %w", args[0], ErrUsage)
 	}
 	f := flag.NewFlagSet("launch-qemu", flag.ContinueOnError)
 	f.SetOutput(io.Discard)
@@ -97,10 +95,10 @@ func ParseOptions(args []string) (Options, error) {
 	f.BoolVar(&o.DryRun, "dry-run", false, "")
 	f.BoolVar(&o.help, "help", false, "")
 	if err := f.Parse(args[1:]); err != nil {
-		return o, fmt.Errorf("%w; %w", err, getopt.ErrUsage)
+		return o, fmt.Errorf("%w; %w", err, ErrUsage)
 	}
 	if f.NArg() > 0 {
-		return o, fmt.Errorf("unexpected argument %q; %w", f.Arg(0), getopt.ErrUsage)
+		return o, fmt.Errorf("unexpected argument %q; %w", f.Arg(0), ErrUsage)
 	}
 	return o, o.check()
 }
@@ -108,15 +106,15 @@ func ParseOptions(args []string) (Options, error) {
 func (o *Options) check() error {
 	switch {
 	case o.CPUs < 1 || o.CPUs > 255:
-		return fmt.Errorf("--cpus %d is not of 1 to 255; %w", o.CPUs, getopt.ErrUsage)
+		return fmt.Errorf("--cpus %d is not of 1 to 255; %w", o.CPUs, ErrUsage)
 	case o.Memory < 0 || o.Memory > 0 && o.Memory < 64:
-		return fmt.Errorf("--memory %d: a machine needs 64 MiB at least; %w", o.Memory, getopt.ErrUsage)
+		return fmt.Errorf("--memory %d: a machine needs 64 MiB at least; %w", o.Memory, ErrUsage)
 	case o.Image == "":
-		return fmt.Errorf("--image is empty; %w", getopt.ErrUsage)
+		return fmt.Errorf("--image is empty; %w", ErrUsage)
 	}
 	for i := range o.Cards {
 		if err := o.Cards[i].complete(); err != nil {
-			return fmt.Errorf("%w; %w", err, getopt.ErrUsage)
+			return fmt.Errorf("%w; %w", err, ErrUsage)
 		}
 	}
 	return nil

@@ -2,11 +2,13 @@ package netperf
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
-
-	"picolab/guestagent/load/getopt"
 )
+
+// ErrUsage is part of the error of a command line that is wrong.
+var ErrUsage = errors.New("see --help")
 
 // Stdio is where a command writes.
 type Stdio struct{ Out, Err io.Writer }
@@ -16,7 +18,7 @@ func Main(ctx context.Context, std Stdio, args []string) error {
 	o, err := ParseOptions(args)
 	switch {
 	case err != nil:
-		return fmt.Errorf("%w; %w", err, getopt.ErrUsage)
+		return fmt.Errorf("%w; %w", err, ErrUsage)
 	case o.Help:
 		_, err = io.WriteString(std.Out, Manual())
 	case o.Version:
@@ -32,7 +34,7 @@ func ServerMain(ctx context.Context, std Stdio, args []string) error {
 	o, err := ParseServerOptions(args)
 	switch {
 	case err != nil:
-		return fmt.Errorf("%w; %w", err, getopt.ErrUsage)
+		return fmt.Errorf("%w; %w", err, ErrUsage)
 	case o.Help:
 		_, err = io.WriteString(std.Out, ServerManual())
 	case o.Version:

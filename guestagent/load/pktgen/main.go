@@ -7,9 +7,10 @@ import (
 	"io"
 	"strings"
 	"time"
-
-	"picolab/guestagent/load/getopt"
 )
+
+// ErrUsage is part of the error of a command line that is wrong.
+var ErrUsage = errors.New("see --help")
 
 // Stdio is where a command writes.
 type Stdio struct{ Out, Err io.Writer }
@@ -19,7 +20,7 @@ func Main(ctx context.Context, std Stdio, ports Ports, args []string) error {
 	o, err := ParseOptions(args)
 	switch {
 	case err != nil:
-		return fmt.Errorf("%w; %w", err, getopt.ErrUsage)
+		return fmt.Errorf("%w; %w", err, ErrUsage)
 	case o.help:
 		_, err = io.WriteString(std.Out, Manual)
 		return err

@@ -25,9 +25,9 @@ var flags = []struct{ short, long string }{
 // noUFO is why there is one flag less today.
 const noUFO = "Linux 4.14 gave UDP fragmentation offload up for segmentation of UDP"
 
-// Feature bits of virtio-net (virtio 1.3, 5.1.3) that a flag comes from.
+// Feature bits of virtio-net (virtio 1.3, 5.1.3) that a flag comes from. There is none of rx: Linux 6.12 has it on without
+// VIRTIO_NET_F_GUEST_CSUM, too.
 var offloadBits = map[string]int{
-	"rx":  1,  // VIRTIO_NET_F_GUEST_CSUM
 	"tx":  0,  // VIRTIO_NET_F_CSUM
 	"tso": 11, // VIRTIO_NET_F_HOST_TSO4
 }
@@ -42,11 +42,11 @@ var offloadQuery = catalogue.Case{
 			"virtio that the device decides must agree with what was negotiated."},
 	Where:    where,
 	Topology: catalogue.OneGuest().OnBackends().OnMachines(),
-	Matrix:   catalogue.Cards("off").Backends().Machines(),
+	Matrix:   catalogue.Cards("off").AnyBackend().Machines().EveryModel(),
 	Needs:    needs,
 	Steps: []string{
 		"read the eight flags, as ethtool -k does",
-		"rx, tx and tso are as the negotiated features of the device have it (virtio)",
+		"tx and tso are as the negotiated features of the device have it (virtio)",
 	},
 	Deviations: []catalogue.Deviant{{Check: "udp-fragmentation-offload", Seed: "off", Modern: "absent, or off", Reason: noUFO}},
 	Run: func(t *catalogue.T) {
@@ -76,7 +76,7 @@ var offloadToggle = catalogue.Case{
 			"switched alone and back: checksums off takes the segmentation offloads along."},
 	Where:    where,
 	Topology: catalogue.OneGuest().OnBackends().OnMachines(),
-	Matrix:   catalogue.Cards("off").Backends().Machines(),
+	Matrix:   catalogue.Cards("off").Backends().Machines().EveryModel(),
 	Needs:    needs,
 	Params: catalogue.Params{
 		Full: catalogue.Values{"virtio": "tx sg tso gso gro", "e1000": "rx tx sg tso gso gro", "rtl8139": "rx tx sg tso gso gro",

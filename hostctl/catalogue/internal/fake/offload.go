@@ -22,7 +22,7 @@ func (n *node) featuresOf(l *wire.Link) map[string]*wire.Feature {
 	}
 	all := map[string]*wire.Feature{}
 	for name, on := range offloads {
-		fixed := name == "rx-lro" || name == "rx-checksum" && l.Driver == "virtio_net"
+		fixed := name == "rx-lro" && l.Driver != "vmxnet3" || name == "rx-checksum" && l.Driver == "virtio_net"
 		if name != n.lab.Faults.NoFeature {
 			all[name] = &wire.Feature{Name: name, Active: on, Requested: on, Changeable: !fixed}
 		}
