@@ -3,26 +3,12 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"os"
-	"os/signal"
 
 	"picolab/guestagent/load/fetch"
-
-	"golang.org/x/sys/unix"
+	"picolab/guestagent/load/getopt"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
-	err := fetch.Command(ctx, os.Stdout, os.Args[1:])
-	stop()
-	if err == nil {
-		return
-	}
-	fmt.Fprintln(os.Stderr, "fetch:", err)
-	if errors.Is(err, fetch.ErrUsage) {
-		os.Exit(2)
-	}
-	os.Exit(1)
+	getopt.Main("fetch", func(ctx context.Context, args []string) error { return fetch.Command(ctx, os.Stdout, args) })
 }

@@ -140,6 +140,10 @@ func TestMachineHello(t *testing.T) {
 			t.Errorf("%s: %s", kind, got)
 		}
 	}
+	sleepy := &VM{image: &manifest.Manifest{Kind: manifest.KindGuest}, spec: Guest{SwapMiB: 1}}
+	if got := sleepy.helloWait(); got != WaitMachine {
+		t.Errorf("a guest that may sleep: %s", got)
+	}
 	if Timeout(WaitMachine, AccelTCG, 0) <= Timeout(WaitHello, AccelTCG, 0) {
 		t.Error("a host image has no more time than a guest")
 	}

@@ -283,9 +283,10 @@ func (v *VM) stop(r *run) {
 // Between two tries of a Hello. The console's ready line cuts it short, so it matters only to guests that have none.
 const helloInterval = 200 * time.Millisecond
 
-// helloWait is the kind of waiting for the guest's Hello.
+// helloWait is the kind of waiting for the guest's Hello. One that may sleep unpacks its kernel itself, and may have its
+// memory to read from the disk.
 func (v *VM) helloWait() Wait {
-	if v.image.Kind == manifest.KindHost {
+	if v.image.Kind == manifest.KindHost || v.spec.SwapMiB > 0 {
 		return WaitMachine
 	}
 	return WaitHello

@@ -10,7 +10,7 @@ const (
 	WaitStart    Wait = "start"    // QEMU's process to answer on its QMP socket
 	WaitTurn     Wait = "turn"     // other guests of this machine to boot first, under TCG
 	WaitHello    Wait = "hello"    // a booting guest's agent to answer Hello
-	WaitMachine  Wait = "machine"  // the same for a host image, which has drivers and a root file system to look at
+	WaitMachine  Wait = "machine"  // the same for a host image, which has drivers and a root file system to look at, and for a guest with a swap disk
 	WaitFirmware Wait = "firmware" // a firmware to boot from the network, or to find out that it cannot
 	WaitAlive    Wait = "alive"    // a sign of life of a run inside a host VM; one is sent every second
 	WaitAgent    Wait = "agent"    // one ordinary request to an agent that is up

@@ -3,7 +3,6 @@ package fetch
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -11,9 +10,6 @@ import (
 
 	"picolab/guestagent/load/getopt"
 )
-
-// ErrUsage is part of the error of a command line that is wrong.
-var ErrUsage = errors.New("see --help")
 
 // command is a command line.
 type command struct {
@@ -61,12 +57,12 @@ func Command(ctx context.Context, w io.Writer, args []string) error {
 	rest, err := getopt.Parse(args, c.options())
 	switch {
 	case err != nil:
-		return fmt.Errorf("%w: %w", err, ErrUsage)
+		return fmt.Errorf("%w; %w", err, getopt.ErrUsage)
 	case c.help:
 		_, err := io.WriteString(w, Manual())
 		return err
 	case len(rest) != 1:
-		return fmt.Errorf("one address is needed: %w", ErrUsage)
+		return fmt.Errorf("one address is needed; %w", getopt.ErrUsage)
 	}
 	c.URL = rest[0]
 	res, err := Fetch(ctx, c.Options)

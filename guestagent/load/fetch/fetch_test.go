@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"picolab/guestagent/load/getopt"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -181,7 +183,7 @@ func TestCommand(t *testing.T) {
 		t.Errorf("%s: %v", out.Bytes(), err)
 	}
 	for _, args := range [][]string{{}, {"a", "b"}, {"-k"}, {"-k", "x", "http://h/"}, {"-w", "0", "http://h/"}} {
-		if err := Command(t.Context(), &out, args); !errors.Is(err, ErrUsage) {
+		if err := Command(t.Context(), &out, args); !errors.Is(err, getopt.ErrUsage) {
 			t.Errorf("%q: %v", args, err)
 		}
 	}
