@@ -61,7 +61,7 @@ var layers = []struct {
 	{"hostctl/internal/runs", upper},
 	{"hostctl/internal/...", "hostctl/internal/... images/manifest"},
 	// launch is the second facade: the appliance's commands for single machines.
-	{"hostctl/launch", agent + "guestagent/transport hostctl/internal/... hostctl/vale/ctl hostctl/vhostuser/vvsock images/manifest"},
+	{"hostctl/launch", agent + "guestagent/load/getopt guestagent/transport hostctl/internal/... hostctl/vale/ctl hostctl/vhostuser/vvsock images/manifest"},
 	{"hostctl", "hostctl/internal/cli hostctl/internal/sandbox"},
 
 	{"cmd/pkt-gen", "guestagent/... hostctl/vhostuser/pktgenport"}, // registers it
@@ -117,7 +117,7 @@ var doors = map[string]string{
 var callers = map[string]string{
 	// Exit codes are decided in main; a first process of a namespace or a
 	// guest, and a TestMain, end themselves.
-	"os.Exit":      "cmd/... hostctl/internal/sandbox guestagent/boot hostctl/vhostuser/internal/leak initramfs/internal/leak",
+	"os.Exit":      "cmd/... guestagent/load/getopt hostctl/internal/sandbox guestagent/boot hostctl/vhostuser/internal/leak initramfs/internal/leak",
 	"syscall.Exit": "",
 	"unix.Exit":    "",
 	"log.Fatal":    "",

@@ -3,26 +3,14 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"os"
-	"os/signal"
 
 	"picolab/guestagent/load/capture"
-
-	"golang.org/x/sys/unix"
+	"picolab/guestagent/load/getopt"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
-	err := capture.Command(ctx, os.Stdout, os.Stderr, os.Args[1:])
-	stop()
-	if err == nil {
-		return
-	}
-	fmt.Fprintln(os.Stderr, "capture:", err)
-	if errors.Is(err, capture.ErrUsage) {
-		os.Exit(2)
-	}
-	os.Exit(1)
+	getopt.Main("capture", func(ctx context.Context, args []string) error {
+		return capture.Command(ctx, os.Stdout, os.Stderr, args)
+	})
 }

@@ -7,28 +7,16 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"os"
-	"os/signal"
 
 	"picolab/guestagent/load/forward"
+	"picolab/guestagent/load/getopt"
 	"picolab/guestagent/load/pktgen"
 	"picolab/guestagent/load/pktgen/ports"
-
-	"golang.org/x/sys/unix"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
-	err := forward.Main(ctx, pktgen.Stdio{Out: os.Stdout, Err: os.Stderr}, ports.All(), os.Args[1:])
-	stop()
-	if err == nil {
-		return
-	}
-	fmt.Fprintln(os.Stderr, "forwarder:", err)
-	if errors.Is(err, forward.ErrUsage) {
-		os.Exit(2)
-	}
-	os.Exit(1)
+	getopt.Main("forwarder", func(ctx context.Context, args []string) error {
+		return forward.Main(ctx, pktgen.Stdio{Out: os.Stdout, Err: os.Stderr}, ports.All(), args)
+	})
 }

@@ -7,26 +7,14 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"os"
-	"os/signal"
 
+	"picolab/guestagent/load/getopt"
 	"picolab/guestagent/load/l2"
-
-	"golang.org/x/sys/unix"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
-	err := l2.OpenMain(ctx, os.Stdout, os.Args[1:])
-	stop()
-	if err == nil {
-		return
-	}
-	fmt.Fprintln(os.Stderr, "l2open:", err)
-	if errors.Is(err, l2.ErrUsage) {
-		os.Exit(2)
-	}
-	os.Exit(1)
+	getopt.Main("l2open", func(ctx context.Context, args []string) error {
+		return l2.OpenMain(ctx, os.Stdout, args)
+	})
 }

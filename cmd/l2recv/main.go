@@ -7,27 +7,15 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"os"
-	"os/signal"
 
+	"picolab/guestagent/load/getopt"
 	"picolab/guestagent/load/l2"
 	"picolab/guestagent/load/pktgen"
-
-	"golang.org/x/sys/unix"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
-	err := l2.RecvMain(ctx, pktgen.Stdio{Out: os.Stdout, Err: os.Stderr}, os.Args[1:])
-	stop()
-	if err == nil {
-		return
-	}
-	fmt.Fprintln(os.Stderr, "l2recv:", err)
-	if errors.Is(err, l2.ErrUsage) {
-		os.Exit(2)
-	}
-	os.Exit(1)
+	getopt.Main("l2recv", func(ctx context.Context, args []string) error {
+		return l2.RecvMain(ctx, pktgen.Stdio{Out: os.Stdout, Err: os.Stderr}, args)
+	})
 }

@@ -7,26 +7,14 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"os"
-	"os/signal"
 
+	"picolab/guestagent/load/getopt"
 	"picolab/guestagent/load/linuxpktgen"
-
-	"golang.org/x/sys/unix"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
-	err := linuxpktgen.Main(ctx, os.Stdout, linuxpktgen.Dir, os.Args[1:])
-	stop()
-	if err == nil {
-		return
-	}
-	fmt.Fprintln(os.Stderr, "linux-pktgen:", err)
-	if errors.Is(err, linuxpktgen.ErrUsage) {
-		os.Exit(2)
-	}
-	os.Exit(1)
+	getopt.Main("linux-pktgen", func(ctx context.Context, args []string) error {
+		return linuxpktgen.Main(ctx, os.Stdout, linuxpktgen.Dir, args)
+	})
 }

@@ -3,26 +3,14 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"os"
-	"os/signal"
 
+	"picolab/guestagent/load/getopt"
 	"picolab/guestagent/load/netperf"
-
-	"golang.org/x/sys/unix"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
-	err := netperf.ServerMain(ctx, netperf.Stdio{Out: os.Stdout, Err: os.Stderr}, os.Args[1:])
-	stop()
-	if err == nil {
-		return
-	}
-	fmt.Fprintln(os.Stderr, "netserver:", err)
-	if errors.Is(err, netperf.ErrUsage) {
-		os.Exit(2)
-	}
-	os.Exit(1)
+	getopt.Main("netserver", func(ctx context.Context, args []string) error {
+		return netperf.ServerMain(ctx, netperf.Stdio{Out: os.Stdout, Err: os.Stderr}, args)
+	})
 }

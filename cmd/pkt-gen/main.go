@@ -7,30 +7,18 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"os"
-	"os/signal"
 
+	"picolab/guestagent/load/getopt"
 	"picolab/guestagent/load/pktgen"
 	"picolab/guestagent/load/pktgen/ports"
 	"picolab/hostctl/vhostuser/pktgenport"
-
-	"golang.org/x/sys/unix"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
-	all := ports.All()
-	all[pktgenport.Scheme] = pktgenport.Open
-	err := pktgen.Main(ctx, pktgen.Stdio{Out: os.Stdout, Err: os.Stderr}, all, os.Args[1:])
-	stop()
-	if err == nil {
-		return
-	}
-	fmt.Fprintln(os.Stderr, "pkt-gen:", err)
-	if errors.Is(err, pktgen.ErrUsage) {
-		os.Exit(2)
-	}
-	os.Exit(1)
+	getopt.Main("pkt-gen", func(ctx context.Context, args []string) error {
+		all := ports.All()
+		all[pktgenport.Scheme] = pktgenport.Open
+		return pktgen.Main(ctx, pktgen.Stdio{Out: os.Stdout, Err: os.Stderr}, all, args)
+	})
 }

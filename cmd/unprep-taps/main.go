@@ -3,26 +3,14 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"os"
-	"os/signal"
 
+	"picolab/guestagent/load/getopt"
 	"picolab/hostctl/launch"
-
-	"golang.org/x/sys/unix"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
-	err := launch.UnprepTaps(ctx, launch.Stdio{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, os.Args[1:])
-	stop()
-	if err == nil {
-		return
-	}
-	fmt.Fprintln(os.Stderr, "unprep-taps:", err)
-	if errors.Is(err, launch.ErrUsage) {
-		os.Exit(2)
-	}
-	os.Exit(1)
+	getopt.Main("unprep-taps", func(ctx context.Context, args []string) error {
+		return launch.UnprepTaps(ctx, launch.Stdio{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, args)
+	})
 }

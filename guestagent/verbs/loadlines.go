@@ -7,6 +7,8 @@ import (
 	"errors"
 	"io"
 
+	"picolab/guestagent/load/getopt"
+
 	"picolab/guestagent/load/forward"
 	"picolab/guestagent/load/l2"
 	"picolab/guestagent/load/linuxpktgen"
@@ -19,35 +21,35 @@ import (
 const maxLoadLine = wire.Chunk
 
 func runPktGen(ctx context.Context, args []string, r *loadReport) (any, error) {
-	return byLines(args, pktgen.ErrUsage, r, func(args []string, out io.Writer) error {
+	return byLines(args, r, func(args []string, out io.Writer) error {
 		return pktgen.Main(ctx, pktgen.Stdio{Out: out, Err: io.Discard}, ports.All(), args)
 	})
 }
 
 func runForwarder(ctx context.Context, args []string, r *loadReport) (any, error) {
-	return byLines(args, forward.ErrUsage, r, func(args []string, out io.Writer) error {
+	return byLines(args, r, func(args []string, out io.Writer) error {
 		return forward.Main(ctx, pktgen.Stdio{Out: out, Err: out}, ports.All(), args)
 	})
 }
 
 // runL2 takes l2open's arguments, with l2send or l2recv as the command.
 func runL2(ctx context.Context, args []string, r *loadReport) (any, error) {
-	return byLines(args, l2.ErrUsage, r, func(args []string, out io.Writer) error {
+	return byLines(args, r, func(args []string, out io.Writer) error {
 		return l2.Main(ctx, pktgen.Stdio{Out: out, Err: io.Discard}, args)
 	})
 }
 
 func runLinuxPktgen(ctx context.Context, args []string, r *loadReport) (any, error) {
-	return byLines(args, linuxpktgen.ErrUsage, r, func(args []string, out io.Writer) error {
+	return byLines(args, r, func(args []string, out io.Writer) error {
 		return linuxpktgen.Main(ctx, out, linuxpktgen.Dir, args)
 	})
 }
 
 // byLines runs a command that prints objects, one a line: the last one is its result, those before are its progress.
-func byLines(args []string, usage error, r *loadReport, run func(args []string, out io.Writer) error) (any, error) {
+func byLines(args []string, r *loadReport, run func(args []string, out io.Writer) error) (any, error) {
 	out := &loadLines{report: r}
 	err := run(append([]string{"--json"}, args...), out)
-	if errors.Is(err, usage) {
+	if errors.Is(err, getopt.ErrUsage) {
 		err = wire.Errorf(wire.Code_INVALID, "%w", err)
 	}
 	if err != nil {

@@ -3,12 +3,8 @@
 package launch
 
 import (
-	"errors"
 	"io"
 )
-
-// ErrUsage is part of the error of a command line that is wrong.
-var ErrUsage = errors.New("see --help")
 
 // Stdio is what a command reads and writes.
 type Stdio struct {

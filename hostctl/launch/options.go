@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"picolab/guestagent/load/getopt"
 )
 
 const manual = `usage: launch-qemu {qemu|kvm} [BACKEND INDEX [--nic MODEL]]... [option...]
@@ -78,7 +80,7 @@ func ParseOptions(args []string) (Options, error) {
 		o.KVM = true
 	case "qemu":
 	default:
-		return o, fmt.Errorf("the first argument is qemu or kvm, not %q; %w", args[0], ErrUsage)
+		return o, fmt.Errorf("the first argument is qemu or kvm, not %q; %w", args[0], getopt.ErrUsage)
 	}
 	f := flag.NewFlagSet("launch-qemu", flag.ContinueOnError)
 	f.SetOutput(io.Discard)
@@ -95,10 +97,10 @@ func ParseOptions(args []string) (Options, error) {
 	f.BoolVar(&o.DryRun, "dry-run", false, "")
 	f.BoolVar(&o.help, "help", false, "")
 	if err := f.Parse(args[1:]); err != nil {
-		return o, fmt.Errorf("%w; %w", err, ErrUsage)
+		return o, fmt.Errorf("%w; %w", err, getopt.ErrUsage)
 	}
 	if f.NArg() > 0 {
-		return o, fmt.Errorf("unexpected argument %q; %w", f.Arg(0), ErrUsage)
+		return o, fmt.Errorf("unexpected argument %q; %w", f.Arg(0), getopt.ErrUsage)
 	}
 	return o, o.check()
 }
@@ -106,15 +108,15 @@ func ParseOptions(args []string) (Options, error) {
 func (o *Options) check() error {
 	switch {
 	case o.CPUs < 1 || o.CPUs > 255:
-		return fmt.Errorf("--cpus %d is not of 1 to 255; %w", o.CPUs, ErrUsage)
+		return fmt.Errorf("--cpus %d is not of 1 to 255; %w", o.CPUs, getopt.ErrUsage)
 	case o.Memory < 0 || o.Memory > 0 && o.Memory < 64:
-		return fmt.Errorf("--memory %d: a machine needs 64 MiB at least; %w", o.Memory, ErrUsage)
+		return fmt.Errorf("--memory %d: a machine needs 64 MiB at least; %w", o.Memory, getopt.ErrUsage)
 	case o.Image == "":
-		return fmt.Errorf("--image is empty; %w", ErrUsage)
+		return fmt.Errorf("--image is empty; %w", getopt.ErrUsage)
 	}
 	for i := range o.Cards {
 		if err := o.Cards[i].complete(); err != nil {
-			return fmt.Errorf("%w; %w", err, ErrUsage)
+			return fmt.Errorf("%w; %w", err, getopt.ErrUsage)
 		}
 	}
 	return nil

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"picolab/guestagent/load/getopt"
+
 	"picolab/hostctl/internal/qemu"
 	"picolab/images/manifest"
 )
@@ -39,7 +41,7 @@ func TestUsage(t *testing.T) {
 		"qemu --frobnicate":                       "not defined",
 	} {
 		_, err := ParseOptions(strings.Fields(args))
-		if !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), want) {
+		if !errors.Is(err, getopt.ErrUsage) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", args, err, want)
 		}
 	}

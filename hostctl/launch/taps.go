@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"picolab/guestagent/load/getopt"
 	"picolab/hostctl/internal/netdev"
 )
 
@@ -60,7 +61,7 @@ func tapsCommand(std Stdio, args []string, do func(io.Writer) error) error {
 		_, err := io.WriteString(std.Out, prepManual)
 		return err
 	}
-	return fmt.Errorf("unexpected argument %q; %w", args[0], ErrUsage)
+	return fmt.Errorf("unexpected argument %q; %w", args[0], getopt.ErrUsage)
 }
 
 // prepTaps makes what is not there; interfaces that it made before are brought to the state they should have.

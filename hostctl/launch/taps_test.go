@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"picolab/guestagent/load/getopt"
+
 	"golang.org/x/sys/unix"
 
 	"picolab/hostctl/internal/leak"
@@ -171,7 +173,7 @@ func TestTapsCommands(t *testing.T) {
 		if err := command(Stdio{Out: &out}, "--help"); err != nil || !strings.Contains(out.String(), "10.0.0.200/24") {
 			t.Errorf("help: %v, %q", err, out.String())
 		}
-		if err := command(Stdio{Out: &out}, "tap03"); !errors.Is(err, ErrUsage) {
+		if err := command(Stdio{Out: &out}, "tap03"); !errors.Is(err, getopt.ErrUsage) {
 			t.Errorf("an argument: %v", err)
 		}
 	}

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"picolab/guestagent/load/getopt"
+
 	"picolab/guestagent/internal/netns"
 	"picolab/guestagent/load/capture"
 	"picolab/guestagent/load/pcapng"
@@ -277,12 +279,12 @@ func TestCommandWithoutCapture(t *testing.T) {
 		}
 	}
 	for _, args := range []string{"-Z", "-c 0", "-s x", "-G x -w y", "nonsense", "-C 1", "-i lo -w", "-W x"} {
-		if err := capture.Command(t.Context(), io.Discard, io.Discard, strings.Fields(args)); !errors.Is(err, capture.ErrUsage) {
+		if err := capture.Command(t.Context(), io.Discard, io.Discard, strings.Fields(args)); !errors.Is(err, getopt.ErrUsage) {
 			t.Errorf("%s: %v", args, err)
 		}
 	}
 	for args, want := range map[string]error{"-i nolink0": unix.ENODEV, "-i lo -w /no/such/folder/f": os.ErrNotExist} {
-		if err := capture.Command(t.Context(), io.Discard, io.Discard, strings.Fields(args)); !errors.Is(err, want) || errors.Is(err, capture.ErrUsage) {
+		if err := capture.Command(t.Context(), io.Discard, io.Discard, strings.Fields(args)); !errors.Is(err, want) || errors.Is(err, getopt.ErrUsage) {
 			t.Errorf("%s: %v", args, err)
 		}
 	}

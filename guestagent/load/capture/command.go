@@ -18,9 +18,6 @@ import (
 	"golang.org/x/net/bpf"
 )
 
-// ErrUsage is part of the error of a command line that is wrong.
-var ErrUsage = errors.New("see --help")
-
 // command is a command line.
 type command struct {
 	capture     Options
@@ -109,14 +106,14 @@ func Command(ctx context.Context, out, errs io.Writer, args []string) error {
 	c := &command{capture: Options{Promisc: true}, files: FileOptions{Stdout: out}}
 	rest, err := getopt.Parse(args, c.options())
 	if err != nil {
-		return fmt.Errorf("%w; %w", err, ErrUsage)
+		return fmt.Errorf("%w; %w", err, getopt.ErrUsage)
 	}
 	if len(rest) > 0 && rest[0] == "--" {
 		rest = rest[1:]
 	}
 	c.capture.Filter = strings.Join(rest, " ")
 	if _, err := pcapfilter.Parse(c.capture.Filter); err != nil {
-		return fmt.Errorf("%w; %w", err, ErrUsage)
+		return fmt.Errorf("%w; %w", err, getopt.ErrUsage)
 	}
 	switch {
 	case c.help:
@@ -126,7 +123,7 @@ func Command(ctx context.Context, out, errs io.Writer, args []string) error {
 	case c.dump > 0:
 		return c.printProgram(out)
 	case c.files.Name == "" && (c.files.Size > 0 || c.files.Every > 0 || c.files.Count > 0):
-		return fmt.Errorf("-C, -G and -W are about the files of -w; %w", ErrUsage)
+		return fmt.Errorf("-C, -G and -W are about the files of -w; %w", getopt.ErrUsage)
 	}
 	return c.run(ctx, out, errs)
 }

@@ -14,9 +14,6 @@ import (
 	"picolab/guestagent/load/pktgen"
 )
 
-// ErrUsage is part of the error of a command line that is wrong.
-var ErrUsage = errors.New("see --help")
-
 // Manual is what forwarder --help prints.
 const Manual = `Usage: forwarder -i port [-o port] [option...]
 
@@ -113,7 +110,7 @@ func Main(ctx context.Context, std pktgen.Stdio, ports pktgen.Ports, args []stri
 	o, err := parse(args)
 	switch {
 	case err != nil:
-		return fmt.Errorf("%w; %w", err, ErrUsage)
+		return fmt.Errorf("%w; %w", err, getopt.ErrUsage)
 	case o.help:
 		_, err = io.WriteString(std.Out, Manual)
 		return err

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"picolab/guestagent/load/getopt"
+
 	"golang.org/x/sys/unix"
 
 	"picolab/guestagent/internal/netns"
@@ -143,7 +145,7 @@ func TestLinkGoesDown(t *testing.T) {
 
 func TestRefused(t *testing.T) {
 	for _, line := range []string{"", "-i a -o a", "-i a -m route", "-i a -b 0", "-i a -D 1:2", "-i a x", "-q", "-i a -T 0", "-i a -n -1"} {
-		if err := forward.Main(t.Context(), pktgen.Stdio{}, nil, strings.Fields(line)); !errors.Is(err, forward.ErrUsage) {
+		if err := forward.Main(t.Context(), pktgen.Stdio{}, nil, strings.Fields(line)); !errors.Is(err, getopt.ErrUsage) {
 			t.Errorf("%q: %v", line, err)
 		}
 	}

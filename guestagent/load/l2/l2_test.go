@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"picolab/guestagent/load/getopt"
+
 	"picolab/guestagent/internal/netns"
 	"picolab/guestagent/load/l2"
 	"picolab/guestagent/load/pktgen"
@@ -111,7 +113,7 @@ func TestOpenErrors(t *testing.T) {
 		"": true, "-r lo": true, "-r lo -t tap0 true": true, "true": true, "-x lo true": true,
 		"-r nosuch0 true": false, "-r lo no-such-command": false, "-t this-name-is-too-long true": false,
 	} {
-		if err := l2.OpenMain(t.Context(), &bytes.Buffer{}, strings.Fields(line)); err == nil || errors.Is(err, l2.ErrUsage) != usage {
+		if err := l2.OpenMain(t.Context(), &bytes.Buffer{}, strings.Fields(line)); err == nil || errors.Is(err, getopt.ErrUsage) != usage {
 			t.Errorf("%q: %v", line, err)
 		}
 	}
@@ -124,10 +126,10 @@ func TestOpenErrors(t *testing.T) {
 func TestOptionsOfTheOthers(t *testing.T) {
 	std := pktgen.Stdio{Out: &bytes.Buffer{}, Err: &bytes.Buffer{}}
 	for _, line := range []string{"-W", "-n", "-n x", "-i eth0", "extra"} {
-		if err := l2.RecvMain(t.Context(), std, strings.Fields(line)); !errors.Is(err, l2.ErrUsage) {
+		if err := l2.RecvMain(t.Context(), std, strings.Fields(line)); !errors.Is(err, getopt.ErrUsage) {
 			t.Errorf("l2recv %q: %v", line, err)
 		}
-		if err := l2.SendMain(t.Context(), std, strings.Fields(line)); !errors.Is(err, l2.ErrUsage) {
+		if err := l2.SendMain(t.Context(), std, strings.Fields(line)); !errors.Is(err, getopt.ErrUsage) {
 			t.Errorf("l2send %q: %v", line, err)
 		}
 	}

@@ -17,9 +17,6 @@ import (
 	"picolab/guestagent/load/pktgen/tap"
 )
 
-// ErrUsage is part of the error of a command line that is wrong.
-var ErrUsage = errors.New("see --help")
-
 // Descriptor is the number that the command finds.
 const Descriptor = 3
 
@@ -71,7 +68,7 @@ func OpenMain(_ context.Context, out io.Writer, args []string) error {
 	o, err := parseOpen(args)
 	switch {
 	case err != nil:
-		return fmt.Errorf("%w; %w", err, ErrUsage)
+		return fmt.Errorf("%w; %w", err, getopt.ErrUsage)
 	case o.help:
 		_, err = io.WriteString(out, OpenManual)
 		return err

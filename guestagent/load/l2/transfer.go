@@ -72,7 +72,7 @@ func Main(ctx context.Context, std pktgen.Stdio, args []string) error {
 		p, err = partOf(o.command[0])
 	}
 	if err != nil {
-		return fmt.Errorf("%w; %w", err, ErrUsage)
+		return fmt.Errorf("%w; %w", err, getopt.ErrUsage)
 	}
 	return p.run(ctx, std, append(json, o.command[1:]...), func(_ context.Context, _ string, use pktgen.Use) (pktgen.Port, error) {
 		fd, err := o.open()
@@ -115,7 +115,7 @@ func (p part) run(ctx context.Context, std pktgen.Stdio, args []string, open pkt
 		o, err = pktgen.ParseOptions(append([]string{"-i", "l2:3", "-f", string(p.function), "-w", "0"}, args...))
 	}
 	if err != nil {
-		return fmt.Errorf("%w; %w", err, ErrUsage)
+		return fmt.Errorf("%w; %w", err, getopt.ErrUsage)
 	}
 	o.UntilSilence, o.Silence = true, silence
 	return o.Run(ctx, std, pktgen.Ports{"l2": open})

@@ -12,9 +12,6 @@ import (
 	"picolab/guestagent/load/getopt"
 )
 
-// ErrUsage is part of the error of a command line that is wrong.
-var ErrUsage = errors.New("see --help")
-
 // Manual is what linux-pktgen --help prints.
 const Manual = `Usage: linux-pktgen -i interface [option...] [queues-1]
 
@@ -131,7 +128,7 @@ func Main(ctx context.Context, out io.Writer, dir string, args []string) (err er
 	o, err := parse(args)
 	switch {
 	case err != nil:
-		return fmt.Errorf("%w; %w", err, ErrUsage)
+		return fmt.Errorf("%w; %w", err, getopt.ErrUsage)
 	case o.help:
 		_, err = io.WriteString(out, Manual)
 		return err

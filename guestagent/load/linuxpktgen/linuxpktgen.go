@@ -153,7 +153,10 @@ func write(file, command string) error {
 func (g *Generator) Run(ctx context.Context, report func([]Queue)) ([]Queue, error) {
 	control := filepath.Join(g.c.Dir, "pgctrl")
 	done := make(chan error, 1)
-	go func() { done <- write(control, "start") }() // returns when all have sent theirs
+	go func() {
+		done <- write(control, "start") // returns when all have sent theirs
+		close(done)                     // the end of ctx and of the run may be seen both
+	}()
 	err := g.watch(ctx, report, done)
 	if ctx.Err() != nil {
 		err = errors.Join(write(control, "stop"), <-done)

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"picolab/guestagent/load/getopt"
+
 	"golang.org/x/sys/unix"
 
 	"picolab/guestagent/internal/leak"
@@ -209,7 +211,7 @@ func TestMissing(t *testing.T) {
 			_ = os.Mkdir(filepath.Join(dir, "kpktgend_0"), 0o700)
 		}
 		err := Main(t.Context(), &out, dir, strings.Fields(tc.line))
-		if err == nil || !strings.Contains(err.Error(), tc.want) || errors.Is(err, ErrUsage) {
+		if err == nil || !strings.Contains(err.Error(), tc.want) || errors.Is(err, getopt.ErrUsage) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -234,7 +236,7 @@ func TestResultsOfOtherKinds(t *testing.T) {
 
 func TestRefused(t *testing.T) {
 	for _, line := range []string{"", "-i", "-i eth0 -t 0", "-i eth0 x", "-i eth0 1 2", "-i eth0 -q", "-i eth0 -s 20", "-i eth0 -d a/b", "-i eth0 -p 70000"} {
-		if err := Main(t.Context(), &bytes.Buffer{}, "", strings.Fields(line)); !errors.Is(err, ErrUsage) {
+		if err := Main(t.Context(), &bytes.Buffer{}, "", strings.Fields(line)); !errors.Is(err, getopt.ErrUsage) {
 			t.Errorf("%q: %v", line, err)
 		}
 	}

@@ -42,10 +42,10 @@ func TestMainCommand(t *testing.T) {
 		}
 	}
 	var out bytes.Buffer
-	if err := Main(context.Background(), Stdio{&out, &out}, []string{"-N"}); !errors.Is(err, ErrUsage) {
+	if err := Main(context.Background(), Stdio{&out, &out}, []string{"-N"}); !errors.Is(err, getopt.ErrUsage) {
 		t.Errorf("-N: %v", err)
 	}
-	if err := Main(context.Background(), Stdio{&out, &out}, []string{"-H", "127.0.0.1", "-p", "1"}); err == nil || errors.Is(err, ErrUsage) {
+	if err := Main(context.Background(), Stdio{&out, &out}, []string{"-H", "127.0.0.1", "-p", "1"}); err == nil || errors.Is(err, getopt.ErrUsage) {
 		t.Errorf("no server: %v", err)
 	}
 }
@@ -82,7 +82,7 @@ func TestServerMain(t *testing.T) {
 	if err := ServerMain(context.Background(), Stdio{&out, &out}, []string{"--help"}); err != nil || out.String() != ServerManual() {
 		t.Errorf("--help: %v", err)
 	}
-	if err := ServerMain(context.Background(), Stdio{&out, &out}, []string{"-Q"}); !errors.Is(err, ErrUsage) {
+	if err := ServerMain(context.Background(), Stdio{&out, &out}, []string{"-Q"}); !errors.Is(err, getopt.ErrUsage) {
 		t.Errorf("-Q: %v", err)
 	}
 	if err := ServerMain(context.Background(), Stdio{&out, &out}, []string{"-L", "192.0.2.1", "-p", "0"}); err == nil {

@@ -2,13 +2,11 @@ package netperf
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-)
 
-// ErrUsage is part of the error of a command line that is wrong.
-var ErrUsage = errors.New("see --help")
+	"picolab/guestagent/load/getopt"
+)
 
 // Stdio is where a command writes.
 type Stdio struct{ Out, Err io.Writer }
@@ -18,7 +16,7 @@ func Main(ctx context.Context, std Stdio, args []string) error {
 	o, err := ParseOptions(args)
 	switch {
 	case err != nil:
-		return fmt.Errorf("%w; %w", err, ErrUsage)
+		return fmt.Errorf("%w; %w", err, getopt.ErrUsage)
 	case o.Help:
 		_, err = io.WriteString(std.Out, Manual())
 	case o.Version:
@@ -34,7 +32,7 @@ func ServerMain(ctx context.Context, std Stdio, args []string) error {
 	o, err := ParseServerOptions(args)
 	switch {
 	case err != nil:
-		return fmt.Errorf("%w; %w", err, ErrUsage)
+		return fmt.Errorf("%w; %w", err, getopt.ErrUsage)
 	case o.Help:
 		_, err = io.WriteString(std.Out, ServerManual())
 	case o.Version:

@@ -7,10 +7,9 @@ import (
 	"io"
 	"strings"
 	"time"
-)
 
-// ErrUsage is part of the error of a command line that is wrong.
-var ErrUsage = errors.New("see --help")
+	"picolab/guestagent/load/getopt"
+)
 
 // Stdio is where a command writes.
 type Stdio struct{ Out, Err io.Writer }
@@ -20,7 +19,7 @@ func Main(ctx context.Context, std Stdio, ports Ports, args []string) error {
 	o, err := ParseOptions(args)
 	switch {
 	case err != nil:
-		return fmt.Errorf("%w; %w", err, ErrUsage)
+		return fmt.Errorf("%w; %w", err, getopt.ErrUsage)
 	case o.help:
 		_, err = io.WriteString(std.Out, Manual)
 		return err

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"picolab/guestagent/load/getopt"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -227,11 +229,11 @@ func TestCommandOutput(t *testing.T) {
 
 func TestCommandErrors(t *testing.T) {
 	a, _ := newWire(1)
-	if _, _, err := command(t, a, "-Q"); !errors.Is(err, ErrUsage) {
+	if _, _, err := command(t, a, "-Q"); !errors.Is(err, getopt.ErrUsage) {
 		t.Errorf("a wrong option: %v", err)
 	}
 	a.failAt = 3
-	if _, _, err := command(t, a, "-f tx"); !errors.Is(err, unix.ENETDOWN) || errors.Is(err, ErrUsage) {
+	if _, _, err := command(t, a, "-f tx"); !errors.Is(err, unix.ENETDOWN) || errors.Is(err, getopt.ErrUsage) {
 		t.Errorf("a link that goes down: %v", err)
 	}
 	if out, _, err := command(t, a, "--help"); err != nil || out != Manual {

@@ -16,11 +16,8 @@ import (
 	"picolab/guestagent/load/getopt"
 )
 
-// Errors of the command line and of a transfer that did not work out.
-var (
-	ErrUsage      = errors.New("see --help")
-	ErrIncomplete = errors.New("incomplete")
-)
+// ErrIncomplete is the error of a transfer that did not work out.
+var ErrIncomplete = errors.New("incomplete")
 
 // Stdio are the standard streams of a command.
 type Stdio struct {
@@ -135,14 +132,14 @@ func Command(ctx context.Context, std Stdio, args []string) error {
 	rest, err := getopt.Parse(args, c.options())
 	switch {
 	case err != nil:
-		return fmt.Errorf("%w; %w", err, ErrUsage)
+		return fmt.Errorf("%w; %w", err, getopt.ErrUsage)
 	case c.help:
 		_, err = io.WriteString(std.Out, Manual())
 		return err
 	case verb != "send" && verb != "receive":
-		return fmt.Errorf("%q is neither send nor receive; %w", verb, ErrUsage)
+		return fmt.Errorf("%q is neither send nor receive; %w", verb, getopt.ErrUsage)
 	case len(rest) != 1:
-		return fmt.Errorf("one address is needed, not %d; %w", len(rest), ErrUsage)
+		return fmt.Errorf("one address is needed, not %d; %w", len(rest), getopt.ErrUsage)
 	}
 	if verb == "send" {
 		return c.send(ctx, rest[0])
@@ -161,11 +158,11 @@ func (c *command) send(ctx context.Context, target string) error {
 	o := &c.source
 	o.Network, o.Target, o.Progress = c.network(), target, new(Progress)
 	if _, _, err := net.SplitHostPort(target); err != nil {
-		return fmt.Errorf("%w; %w", err, ErrUsage)
+		return fmt.Errorf("%w; %w", err, getopt.ErrUsage)
 	}
 	switch {
 	case c.generated && c.path != "":
-		return fmt.Errorf("-b and -f: one of them; %w", ErrUsage)
+		return fmt.Errorf("-b and -f: one of them; %w", getopt.ErrUsage)
 	case c.path != "" && c.path != "-":
 		o.Path = c.path
 	case !c.generated:

@@ -131,7 +131,7 @@ func TestPeerVanishes(t *testing.T) {
 	_, _ = conn.Write([]byte("half of it"))
 	_ = conn.(*net.TCPConn).SetLinger(0)
 	conn.Close()
-	if _, _, err := wait(); !errors.Is(err, ErrIncomplete) || errors.Is(err, ErrUsage) {
+	if _, _, err := wait(); !errors.Is(err, ErrIncomplete) || errors.Is(err, getopt.ErrUsage) {
 		t.Errorf("reset: %v", err)
 	}
 	port, wait = receiver(t, "-u", "-w", "0.1")
@@ -186,12 +186,12 @@ func TestUsage(t *testing.T) {
 		t.Errorf("--help: %v", err)
 	}
 	for _, args := range []string{"", "move x", "send", "send x", "send -Z h:1", "receive", "receive -w 0 1", "send -b x h:1", "send -b 5 -f x h:1", "send -x 00 h:1", "receive 1 2", "send -d 5 h:1"} {
-		if err := Command(t.Context(), Stdio{nil, io.Discard, io.Discard}, strings.Fields(args)); !errors.Is(err, ErrUsage) {
+		if err := Command(t.Context(), Stdio{nil, io.Discard, io.Discard}, strings.Fields(args)); !errors.Is(err, getopt.ErrUsage) {
 			t.Errorf("%s: %v", args, err)
 		}
 	}
 	for _, args := range []string{"send -b 5 127.0.0.1:1", "receive 192.0.2.1:1", "send -f /no/such/file 127.0.0.1:1"} {
-		if err := Command(t.Context(), Stdio{nil, io.Discard, io.Discard}, strings.Fields(args)); err == nil || errors.Is(err, ErrUsage) {
+		if err := Command(t.Context(), Stdio{nil, io.Discard, io.Discard}, strings.Fields(args)); err == nil || errors.Is(err, getopt.ErrUsage) {
 			t.Errorf("%s: %v", args, err)
 		}
 	}

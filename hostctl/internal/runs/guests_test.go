@@ -88,7 +88,7 @@ func real(t *testing.T) Options {
 		t.Fatal(err)
 	}
 	var out testWriter = t.Log
-	return Options{Profile: catalogue.Quick, Axes: map[string][]string{"nic": {"virtio"}, "vhost": {"off"}, "backend": {"tap"}}, Accel: "auto",
+	return Options{Profile: catalogue.Quick, Axes: map[string][]string{"nic": {"virtio"}, "vhost": {"off"}, "backend": {"tap"}, "machine": {"q35"}}, Accel: "auto",
 		Place: p, Dir: filepath.Join(t.TempDir(), "run"), Stdout: out, Stderr: out}
 }
 

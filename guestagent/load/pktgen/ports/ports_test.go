@@ -381,10 +381,9 @@ func TestTap(t *testing.T) {
 	if err := p.Close(); err != nil {
 		t.Fatal(err)
 	}
-	hold := start(t, "-f rx -i tap:"+name)
+	hold := start(t, "-f rx -n 400 -i tap:"+name)
 	_ = os.WriteFile("/proc/sys/net/ipv6/conf/"+name+"/disable_ipv6", []byte("1"), 0)
 	s := start(t, "-f txseq -n 400 -l 500 -i packet:"+name).must() // less than the device's queue: nobody promises that it is emptied meanwhile
-	hold.stop()
 	if got := hold.must(); s.Packets != 400 || got.Packets < 400 {
 		t.Errorf("sent %d to a tap device, received %d", s.Packets, got.Packets)
 	}
