@@ -17,8 +17,8 @@ import (
 // stickTime is how long an emulated appliance may take to boot, to boot a guest of its own, and to save what came of it.
 const stickTime = 8 * time.Minute
 
-// siteFiles is the site folder of the tests. The selection is one case on one card: every boot in there is an emulator's in
-// an emulator.
+// siteFiles is the site folder of the tests. The selection is one case on one card: a guest's boot takes ten times as long in an
+// emulated machine.
 var siteFiles = map[string]string{
 	"autorun":      "cases: ['vnic.link-status-on[nic=virtio]']\n",
 	"network.yaml": "hostname: bench7\nsearch: [lab.example]\n",
@@ -60,7 +60,8 @@ func lab(t *testing.T, host *manifest.Manifest, disk string) *pc {
 }
 
 // TestQuickCatalogue: the menu's entry for it leaves a readable folder of results on the FAT partition. On the way: the site
-// folder is in use and part of the image's id, the network comes from QEMU's DHCP server, and the file system is clean.
+// folder is in use and part of the image's id, the network comes from QEMU's DHCP server, drivers of what the processor can do
+// are loaded, and the file system is clean.
 func TestQuickCatalogue(t *testing.T) {
 	nightly(t)
 	_, host := images(t)
@@ -114,12 +115,18 @@ func checkResults(t *testing.T, at, digest string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var r struct{ Instance, Result, Image string }
+	var r struct {
+		Instance, Result, Image string
+		Host                    struct{ Accel string }
+	}
 	if err := json.Unmarshal(data, &r); err != nil {
 		t.Fatalf("%v: %s", err, data)
 	}
 	if r.Result != "PASS" || !strings.HasPrefix(r.Instance, "vnic.link-status-on[nic=virtio") || !strings.HasSuffix(r.Image, "+dirty."+digest[:12]) {
 		t.Errorf("results.jsonl: %s", data)
+	}
+	if r.Host.Accel != "kvm" {
+		t.Errorf("a machine with virtualization runs guests under %q", r.Host.Accel)
 	}
 	for _, pattern := range []string{"run.json", "junit.xml", "cases/*/*", "labs/*/*"} {
 		if found, err := filepath.Glob(filepath.Join(dir, "001", pattern)); err != nil || len(found) == 0 {
