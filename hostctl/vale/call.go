@@ -29,6 +29,11 @@ func (s *Switch) callArm(m *member) (more bool) {
 	return m.port.Arm()
 }
 
+func (s *Switch) callReturn(m *member) {
+	defer s.guard(m, "return")
+	m.lender.Return()
+}
+
 // guard is deferred around a call.
 func (s *Switch) guard(m *member, what string) {
 	if r := recover(); r != nil {

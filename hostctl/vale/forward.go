@@ -17,9 +17,10 @@ type member struct {
 	listed           bool // in scratch.touched
 	list             []Frame
 
-	name  string
-	port  Port
-	count Counters
+	name   string
+	port   Port
+	lender Lender // port, if it is one
+	count  Counters
 
 	rate   *rate
 	line   *line
@@ -60,10 +61,21 @@ func (s *Switch) round() (moved int) {
 	if len(s.scratch.touched) > 0 {
 		s.flushAll()
 	}
+	if len(s.lent) > 0 {
+		s.giveBack()
+	}
 	if s.failed != nil {
 		s.bury()
 	}
 	return moved
+}
+
+// giveBack ends what was lent for a round.
+func (s *Switch) giveBack() {
+	for _, m := range s.lent {
+		s.callReturn(m)
+	}
+	s.lent = s.lent[:0]
 }
 
 // flushAll is the second half of a round: each port is given what is listed for it.
@@ -103,6 +115,9 @@ func (s *Switch) receive(m *member) int {
 	}
 	if n == 0 {
 		return 0
+	}
+	if m.lender != nil {
+		s.lent = append(s.lent, m)
 	}
 	batch = batch[:n]
 	if !m.up {

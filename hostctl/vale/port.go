@@ -32,6 +32,13 @@ type Port interface {
 	Close() error
 }
 
+// Lender is a Port whose frames lie in memory that it cannot spare for long. It must be such as does not go away, as of every
+// port, but may change: the switch may give away something else than it has looked at.
+type Lender interface {
+	// Return is called once the frames of a Receive were given away: before anything else of the port is called.
+	Return()
+}
+
 // Waker is what a port uses to end the switch's sleep. Its methods may be called from any goroutine, if not said otherwise, and do not
 // wait for the switch.
 type Waker interface {

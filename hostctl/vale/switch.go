@@ -49,6 +49,7 @@ type Switch struct {
 	scratch scratch
 	store   store
 	failed  []*member // to be closed
+	lent    []*member // whose frames are to be given back in this round
 	pace    pace
 	used    int64 // by all ports; see account
 	free    bool  // nobody has to wait, for tests that look at single rounds
@@ -116,6 +117,7 @@ func (s *Switch) add(name string, p Port) {
 		s.ids = (s.ids + 1) % MaxPorts
 	}
 	m := &member{id: uint8(s.ids), name: name, port: p, up: true}
+	m.lender, _ = p.(Lender)
 	s.byID[s.ids] = m
 	s.members = append(s.members, m)
 	s.sort()

@@ -13,8 +13,12 @@ import (
 	"picolab/hostctl/vhostuser/virtq"
 )
 
-// ErrStopped means that the ring is not running.
-var ErrStopped = errors.New("vring stopped")
+var (
+	// ErrStopped means that the ring is not running.
+	ErrStopped = errors.New("vring stopped")
+	// ErrShrinkable means that the front-end could take pages of the guest's memory away.
+	ErrShrinkable = errors.New("guest memory is not sealed")
+)
 
 // stallLimit is how long a write to the call descriptor may keep a ring from stopping before it is unblocked.
 const stallLimit = 100 * time.Millisecond
@@ -38,10 +42,13 @@ type Ring struct {
 
 	mu    sync.Mutex // held while the queue is worked
 	queue virtq.Queue
-	err   error // why the queue cannot be worked any more
-	call  int   // guarded by mu, like errfd
-	errfd int
-	logFD int // the connection's
+	// Guarded by mu:
+	sealed   bool   // of the memory that the queue uses
+	holdBase uint32 // where Hold began
+	err      error  // why the queue cannot be worked any more
+	call     int    // guarded by mu, like errfd
+	errfd    int
+	logFD    int // the connection's
 }
 
 func newRing(c *conn, index int) *Ring {
@@ -82,8 +89,12 @@ func (r *Ring) Do(fn func(virtq.Queue) error) error {
 	if r.err != nil {
 		return r.err
 	}
+	return r.work(r.queue.Base(), fn)
+}
+
+// work is Do for a ring that is held, whose use so far was at base.
+func (r *Ring) work(base uint32, fn func(virtq.Queue) error) error {
 	err := guestmem.Guard(func() error {
-		base := r.queue.Base()
 		err := fn(r.queue)
 		r.queue.Abort()
 		if r.queue.Flush() {
@@ -96,6 +107,41 @@ func (r *Ring) Do(fn func(virtq.Queue) error) error {
 	})
 	r.check(err)
 	return err
+}
+
+// Hold is Do for a fn whose buffers stay popped until Release, which must follow if there is no error: from the same goroutine
+// and soon, since a front-end that wants to change something waits for it. Until then ring and memory stay as they are, so that
+// the buffers may be read without Guard. Where that cannot be promised it returns ErrShrinkable.
+func (r *Ring) Hold(fn func(virtq.Queue) error) error {
+	held := false
+	r.mu.Lock()
+	defer func() {
+		if !held {
+			r.mu.Unlock()
+		}
+	}()
+	switch {
+	case r.queue == nil:
+		return ErrStopped
+	case r.err != nil:
+		return r.err
+	case !r.sealed:
+		return ErrShrinkable
+	}
+	r.holdBase = r.queue.Base()
+	err := guestmem.Guard(func() error { return fn(r.queue) })
+	if err != nil {
+		r.queue.Abort()
+		r.check(err)
+	}
+	held = err == nil
+	return err
+}
+
+// Release calls fn, which pushes the buffers of Hold, and ends as Do does.
+func (r *Ring) Release(fn func(virtq.Queue) error) error {
+	defer r.mu.Unlock()
+	return r.work(r.holdBase, fn)
 }
 
 // check takes the consequences of an error in Do.
@@ -208,7 +254,7 @@ func (r *Ring) start() error {
 		return fmt.Errorf("start vring %d: %w", r.index, err)
 	}
 	r.lock()
-	r.queue, r.err = q, nil
+	r.queue, r.err, r.sealed = q, nil, r.conn.mem.Sealed()
 	r.mu.Unlock()
 	if err := r.conn.srv.dev.StartRing(r); err != nil {
 		r.retire()
@@ -259,7 +305,7 @@ func (r *Ring) replace() error {
 		return fmt.Errorf("move vring %d: %w", r.index, err)
 	}
 	r.queue.Close()
-	r.queue = q
+	r.queue, r.sealed = q, r.conn.mem.Sealed()
 	return nil
 }
 
@@ -276,6 +322,7 @@ func (r *Ring) remap() {
 	if err := r.queue.Remap(); err != nil {
 		r.fail(err)
 	}
+	r.sealed = r.conn.mem.Sealed()
 }
 
 // setFD replaces one of the ring's descriptors and closes the old one.

@@ -70,8 +70,8 @@ type guest struct {
 	poll  atomic.Int32 // pairs without a kick descriptor
 
 	// The switch's:
-	taken []vnet.Frame // room for a burst, made when the guest first comes up
-	next  int          // pair to look at first
+	next  int // pair to look at first
+	lent  int // pair whose frames the switch has
 	lists [][]vale.Frame
 }
 
@@ -112,30 +112,26 @@ func (e events) Down(pair int) {
 	e.waker.Unwatch(e.kicks[pair])
 }
 
-// Receive takes a burst from the next pair that has one.
+// Receive borrows a burst from the next pair that has one.
 func (g *guest) Receive(frames []vale.Frame) (int, error) {
 	if g.up.Load() == 0 {
 		return 0, nil
 	}
-	if g.taken == nil {
-		memory := make([]byte, burst*room)
-		g.taken = make([]vnet.Frame, burst)
-		for i := range g.taken {
-			g.taken[i].Data = memory[i*room:][:0:room]
-		}
-	}
-	taken := g.taken[:min(burst, len(frames))]
 	for range g.pairs {
 		pair := g.next
 		if g.next++; g.next == g.pairs {
 			g.next = 0
 		}
-		if n, err := g.port.Take(pair, taken); n > 0 && err == nil {
-			return copy(asVnet(frames), taken[:n]), nil
+		if n, err := g.port.Borrow(pair, asVnet(frames)); n > 0 && err == nil {
+			g.lent = pair
+			return n, nil
 		}
 	}
 	return 0, nil
 }
+
+// Return implements vale.Lender.
+func (g *guest) Return() { g.port.Return(g.lent) }
 
 // Send spreads flows over the pairs that are up, which are the first ones in every driver that is known.
 func (g *guest) Send(frames []vale.Frame) (n, bytes int) {

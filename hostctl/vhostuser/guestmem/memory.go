@@ -126,6 +126,12 @@ func (m *Memory) Close() {
 	}
 }
 
+// Sealed reports whether no page of the memory can go away while it is mapped, so that touching it needs no Guard.
+func (m *Memory) Sealed() bool {
+	t := m.cur.Load()
+	return t != nil && !slices.ContainsFunc(t.regions, func(o *mapping) bool { return !o.sealed })
+}
+
 func (m *Memory) publish(regions []*mapping) { m.cur.Swap(newTable(regions)).Release() }
 
 // mapOrShare returns a reference to the mapping of r: the old one if r was mapped from this very file.

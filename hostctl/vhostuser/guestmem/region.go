@@ -62,6 +62,8 @@ type mapping struct {
 	skip int    // bytes of it before the region
 	mem  []byte // the region's bytes within raw
 	refs atomic.Int32
+
+	sealed bool // the file cannot be shrunk
 }
 
 // mapRegion maps r from fd, which stays the caller's. The mapping starts with one reference.
@@ -81,7 +83,7 @@ func mapRegion(r Region, fd int) (*mapping, error) {
 		return nil, fmt.Errorf("map region %v: %w", r, err)
 	}
 	_ = unix.Madvise(raw, unix.MADV_DONTDUMP) // a guest's memory has no business in our core files
-	m := &mapping{Region: r, file: file{uint64(st.Dev), st.Ino}, raw: raw, skip: int(r.Offset - start)}
+	m := &mapping{Region: r, file: file{uint64(st.Dev), st.Ino}, raw: raw, skip: int(r.Offset - start), sealed: sealed(fd)}
 	m.mem = raw[m.skip:][:r.Size:r.Size]
 	m.refs.Store(1)
 	return m, nil
@@ -105,6 +107,12 @@ func checkFile(r Region, fd int) (*unix.Stat_t, error) {
 		return nil, ErrSeal
 	}
 	return &st, nil
+}
+
+// sealed reports whether the file is proved to stay as long as it is.
+func sealed(fd int) bool {
+	seals, err := unix.FcntlInt(uintptr(fd), unix.F_GET_SEALS, 0)
+	return err == nil && seals&unix.F_SEAL_SHRINK != 0
 }
 
 // blockSize returns the file's page size: hugetlbfs reports its own there, and wants offsets that are multiples of it.

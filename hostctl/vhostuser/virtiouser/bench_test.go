@@ -45,8 +45,9 @@ func benchWire(b *testing.B, c virtiouser.Config) {
 			}
 			pairs[0].Send(frames[:n])
 			at := time.Now()
-			k, _ := ports[0].Take(0, room)
+			k, _ := ports[0].Borrow(0, room)
 			total += ports[1].Put(0, room[:k])
+			ports[0].Return(0)
 			took += time.Since(at)
 			if _, err := pairs[1].Receive(frames); err != nil {
 				b.Fatal(err)

@@ -67,6 +67,7 @@ type pair struct {
 	rx, tx atomic.Pointer[vhostuser.Ring]
 	put    put
 	take   take
+	lend   lend
 	arm    struct {
 		work func(virtq.Queue) error
 		more bool
@@ -83,6 +84,7 @@ func New(pairs int, events Events) (*Port, error) {
 		q := &p.pairs[i]
 		q.port = p
 		q.put.work, q.take.work = q.putAll, q.takeAll // once: method values allocate
+		q.lend.work, q.lend.back, q.lend.room = q.lendAll, q.takeBack, q.lend.place
 		q.arm.work = func(queue virtq.Queue) error { q.arm.more = queue.EnableKick(); return nil }
 	}
 	return p, nil

@@ -62,6 +62,11 @@ const (
 
 func newGuest(t testing.TB, pairs int, features uint64) *guest {
 	t.Helper()
+	return newGuestIn(t, frontend.NewMemory(t, 4<<20), pairs, features)
+}
+
+func newGuestIn(t testing.TB, mem *frontend.Memory, pairs int, features uint64) *guest {
+	t.Helper()
 	g := &guest{events: &record{}, posted: map[uint16][]frontend.Buf{}}
 	var err error
 	if g.port, err = New(pairs, g.events); err != nil {
@@ -81,7 +86,7 @@ func newGuest(t testing.TB, pairs int, features uint64) *guest {
 			t.Errorf("serve: %v", err)
 		}
 	})
-	g.Conn, g.mem = frontend.Dial(t, path), frontend.NewMemory(t, 4<<20)
+	g.Conn, g.mem = frontend.Dial(t, path), mem
 	g.Negotiate(features | virtq.FeatureIndirect | virtq.FeatureEventIdx)
 	g.Share(g.mem)
 	for i := range pairs {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"sync/atomic"
 
+	"picolab/hostctl/vhostuser"
 	"picolab/hostctl/vhostuser/virtq"
 )
 
@@ -36,11 +37,27 @@ func (p *Port) Take(pair int, frames []Frame) (int, error) {
 		return 0, ErrDown
 	}
 	t := &q.take
+	t.begin(r, frames)
+	err := r.Do(t.work)
+	p.finish(pair, frames, func(*Frame, int) {})
+	if err != nil && t.n == 0 {
+		return 0, ErrDown
+	}
+	return t.n, nil
+}
+
+// begin prepares a call.
+func (t *take) begin(r *vhostuser.Ring, frames []Frame) {
 	t.features, t.size = r.Features(), sizeOf(r.Features())
 	t.frames, t.n, t.bytes, t.bad, t.tooLong = frames, 0, 0, 0, 0
-	err := r.Do(t.work)
+}
+
+// finish speaks for the guest, if it is to, in a frame that is given room, and counts.
+func (p *Port) finish(pair int, frames []Frame, room func(*Frame, int)) {
+	t := &p.pairs[pair].take
 	t.frames = nil
 	if pair == 0 && p.announce.Load() != nil && t.n < len(frames) {
+		room(&frames[t.n], t.n)
 		t.n += p.speak(&frames[t.n])
 	}
 	c := &p.count
@@ -48,10 +65,6 @@ func (p *Port) Take(pair int, frames []Frame) (int, error) {
 	add(&c.fromBytes, t.bytes)
 	add(&c.fromBad, t.bad)
 	add(&c.fromLong, t.tooLong)
-	if err != nil && t.n == 0 {
-		return 0, ErrDown
-	}
-	return t.n, nil
 }
 
 // add leaves a counter alone that does not change: an atomic addition costs as much as a short frame.
