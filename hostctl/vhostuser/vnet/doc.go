@@ -11,6 +11,9 @@
 // has migrated here and does not announce itself, Take returns a RARP frame on its behalf. There is no RSS, no hash report, and
 // no UDP fragmentation (UFO).
 //
+// Take copies frames into memory of the caller's. Borrow lends them where they are, for as long as it takes to put them to
+// another port, if the guest's memory is sealed and so cannot be taken away meanwhile.
+//
 // A port that is polled costs the guest no kicks, see Take and Put; before its owner sleeps it calls Arm.
 //
 // Source: virtio 1.2 section 5.1.

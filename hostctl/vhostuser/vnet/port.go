@@ -28,7 +28,7 @@ type Events interface {
 	Down(pair int)
 }
 
-// Frame is an Ethernet frame, without its check sequence. The memory is always the caller's.
+// Frame is an Ethernet frame, without its check sequence. The memory is the caller's, but for those of Borrow.
 type Frame struct {
 	Header Header
 	Data   []byte
