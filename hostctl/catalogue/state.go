@@ -22,6 +22,10 @@ func prepare(ctx context.Context, b Booted) error {
 		if m.Bare() {
 			continue
 		}
+		// What a flood leaves in pieces would for 30 s take the room for the next instance's fragments (Linux, net/ipv4/inet_fragment.c).
+		if err := m.Agent().Sysctl(ctx, "net.ipv4.ipfrag_time", "1"); err != nil {
+			return fmt.Errorf("guest %s: %w", m.Name(), err)
+		}
 		for _, c := range m.Cards() {
 			if err := prepareCard(ctx, b, m, c); err != nil {
 				return fmt.Errorf("guest %s: %s: %w", m.Name(), c.Model, err)
@@ -87,11 +91,12 @@ func answer(ctx context.Context, b Booted, addr netip.Addr) error {
 // snapshot is the state of a lab that an instance must leave as it found it.
 type snapshot struct {
 	links map[string]string // "a eth0" to what can be set of it
+	up    map[string]bool   // which of them had operstate up: a carrier that is back lets packets out only then
 	dmesg map[string]string // the last line of each guest's kernel log that was looked at
 }
 
 func look(ctx context.Context, b Booted) (snapshot, error) {
-	s := snapshot{links: map[string]string{}, dmesg: map[string]string{}}
+	s := snapshot{links: map[string]string{}, up: map[string]bool{}, dmesg: map[string]string{}}
 	if err := s.add(ctx, "host", b.Host()); err != nil {
 		return s, err
 	}
@@ -116,6 +121,7 @@ func (s *snapshot) add(ctx context.Context, name string, a Agent) error {
 	}
 	for _, l := range links {
 		s.links[name+" "+l.Name] = describe(l)
+		s.up[name+" "+l.Name] = l.Operstate == "up"
 	}
 	return nil
 }
@@ -136,6 +142,9 @@ func (s snapshot) diff(now snapshot) string {
 		}
 		if got != s.links[name] {
 			return fmt.Sprintf("%s was %s, is %s", name, s.links[name], got)
+		}
+		if s.up[name] && !now.up[name] {
+			return name + " passes no packets yet"
 		}
 	}
 	for _, name := range sortedKeys(now.links) {
