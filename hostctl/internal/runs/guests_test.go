@@ -30,6 +30,7 @@ func sabotaged() (*catalogue.Set, error) {
 		sameVLAN(*set.Case("vhostnet.vlan")),
 		swapTopology(*set.Case("vnic.features-default"), set.Case("vnic.features-off").Topology),
 		swapTopology(*set.Case("vnic.features-off"), catalogue.OneGuest()),
+		noROM(*set.Case("vnic.pxe")),
 	})
 }
 
@@ -59,6 +60,18 @@ func sameVLAN(c catalogue.Case) *catalogue.Case {
 // swapTopology runs a case on a guest whose card is set up the other way.
 func swapTopology(c catalogue.Case, top catalogue.Topology) *catalogue.Case {
 	c.Topology = top
+	return &c
+}
+
+// noROM takes the boot ROM out of the card that is to have one.
+func noROM(c catalogue.Case) *catalogue.Case {
+	c.Topology = catalogue.NetGuest(catalogue.ROMEmpty).OnBackends()
+	c.Matrix.Axes = slices.Clone(c.Matrix.Axes)
+	for i := range c.Matrix.Axes {
+		if c.Matrix.Axes[i].Name == "romfile" {
+			c.Matrix.Axes[i].Values = []string{catalogue.ROMShipped}
+		}
+	}
 	return &c
 }
 
@@ -109,6 +122,7 @@ func TestSabotage(t *testing.T) {
 		"vhostnet.vlan":         "ping from VLAN 10 to 10: expected 100% packet loss, got 0% packet loss",
 		"vnic.features-default": "feature bit 28 (indirect_desc): expected 1, got 0",
 		"vnic.features-off":     "feature bit 29 (event_idx): expected 0, got 1",
+		"vnic.pxe":              "TFTP read requests in the capture: expected at least 1, got 0",
 	}
 	for _, r := range out.Results {
 		if r.Result != report.Fail || !strings.Contains(r.Reason, want[r.Case]) {
