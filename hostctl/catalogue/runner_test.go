@@ -293,6 +293,26 @@ func TestBootFails(t *testing.T) {
 	}
 }
 
+// TestBootsAgain shows that a QEMU that aborts once costs an instance a boot and a
+// note, not its verdict.
+func TestBootsAgain(t *testing.T) {
+	var results []report.Result
+	r := fake.Runner(t.TempDir(), fake.Faults{}, &results)
+	boot, boots := r.Boot, 0
+	r.Boot = func(ctx context.Context, top catalogue.Topology, dir string, found func(catalogue.Finding)) (catalogue.Booted, error) {
+		if boots++; boots == 1 {
+			return nil, &lab.InfraError{Err: errors.New("signal: aborted")}
+		}
+		return boot(ctx, top, dir, found)
+	}
+	if err := r.Run(t.Context(), planOf(t, aCase("s.a", ok))); err != nil {
+		t.Fatal(err)
+	}
+	if got := results[0]; boots != 2 || got.Result != report.Pass || len(got.Notes) != 1 || !strings.Contains(got.Notes[0], "second time: boot") || !strings.Contains(got.Notes[0], "aborted") {
+		t.Errorf("%d boots, %s: %s, %q", boots, got.Result, got.Reason, got.Notes)
+	}
+}
+
 func TestFailFast(t *testing.T) {
 	var results []report.Result
 	r := fake.Runner(t.TempDir(), fake.Faults{}, &results)

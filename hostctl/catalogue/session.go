@@ -50,19 +50,31 @@ func (s *session) run(ctx context.Context, in Instance) (report.Result, error) {
 	return res, ctx.Err()
 }
 
-// ready makes sure that a clean lab is up.
+// ready makes sure that a clean lab is up.  When it was the laboratory that
+// failed, a QEMU that aborts for one thing, it tries once more and says so.
 func (s *session) ready(ctx context.Context, res *report.Result) error {
-	if s.lab != nil {
-		return nil
+	for s.lab == nil {
+		if s.tries >= maxTries {
+			return fmt.Errorf("boot %v: not tried again after %d failures: %s", s.top, s.tries, s.broken)
+		}
+		err := s.try(ctx, res)
+		if err != nil && (s.tries >= maxTries || !infrastructure(err) || ctx.Err() != nil) {
+			return err
+		}
+		if err != nil {
+			res.Notes = append(res.Notes, "booted a second time: "+s.broken)
+		}
 	}
-	if s.tries >= maxTries {
-		return fmt.Errorf("boot %v: not tried again after %d failures: %s", s.top, s.tries, s.broken)
-	}
+	return nil
+}
+
+// try boots the lab.
+func (s *session) try(ctx context.Context, res *report.Result) error {
 	start := time.Now()
 	s.r.Watch.Booting(s.top)
 	err := s.boot(ctx)
 	took := time.Since(start)
-	res.Boot = took.Seconds()
+	res.Boot += took.Seconds()
 	s.r.Watch.BootDone(s.top, took, err)
 	if err != nil {
 		s.tries++
@@ -113,6 +125,12 @@ func (s *session) down() {
 		s.broken = "take lab down: " + err.Error()
 	}
 	s.lab = nil
+}
+
+// infrastructure says whether it was the laboratory that failed.
+func infrastructure(err error) bool {
+	i := (*lab.InfraError)(nil)
+	return errors.As(err, &i)
 }
 
 // bootVerdict says whose fault a failed boot is.

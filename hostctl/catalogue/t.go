@@ -203,7 +203,7 @@ func (t *T) answering(guest string) bool {
 func (t *T) keep(res *report.Result) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	res.Checks, res.Notes = slices.Clone(t.checks), slices.Clone(t.notes)
+	res.Checks, res.Notes = slices.Clone(t.checks), append(res.Notes, t.notes...)
 	res.Steps, res.Figures = slices.Clone(t.steps), slices.Clone(t.figures)
 	for _, f := range t.files {
 		res.Evidence = append(res.Evidence, filepath.Join("cases", t.in.Dir(), f))
