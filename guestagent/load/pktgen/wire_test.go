@@ -57,20 +57,29 @@ func (w *wire) Queues() (out []Queue) {
 func (l *line) Reserve(frames [][]byte) (int, error) { return copy(frames, l.buffers), nil }
 
 func (l *line) Send(frames [][]byte) error {
-	l.w.mu.Lock()
-	defer l.w.mu.Unlock()
 	for _, f := range frames {
-		if l.w.failAt >= 0 && l.w.sent >= l.w.failAt {
-			return unix.ENETDOWN
-		}
-		l.w.sent++
-		out := [][]byte{append([]byte{}, f...)}
-		if l.w.mangle != nil {
-			out = l.w.mangle(l.w.sent-1, out[0])
+		out, err := l.w.take(f)
+		if err != nil {
+			return err
 		}
 		l.w.away.deliver(out)
 	}
 	return nil
+}
+
+// take counts a frame and gives what becomes of it on the way. The other end's lock is not taken meanwhile: it sends, too.
+func (w *wire) take(frame []byte) ([][]byte, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.failAt >= 0 && w.sent >= w.failAt {
+		return nil, unix.ENETDOWN
+	}
+	w.sent++
+	out := append([]byte{}, frame...)
+	if w.mangle != nil {
+		return w.mangle(w.sent-1, out), nil
+	}
+	return [][]byte{out}, nil
 }
 
 func (w *wire) deliver(frames [][]byte) {
