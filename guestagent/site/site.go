@@ -216,14 +216,22 @@ func (s *Site) Work(ctx context.Context) {
 // path is a file of the root file system.
 func (s *Site) path(name string) string { return filepath.Join(s.o.Root, name) }
 
-// write replaces a file of the root file system.
+// write replaces a file of the root file system at once: whoever reads it sees the old or the new content.
 func (s *Site) write(name string, mode fs.FileMode, data []byte) error {
 	path := s.path(name)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	if err := os.WriteFile(path, data, mode); err != nil {
-		return err
+	next := path + ".new"
+	err := os.WriteFile(next, data, mode)
+	if err == nil {
+		err = os.Chmod(next, mode) // whatever the umask is
 	}
-	return os.Chmod(path, mode) // whatever it had before
+	if err == nil {
+		err = os.Rename(next, path)
+	}
+	if err != nil {
+		os.Remove(next)
+	}
+	return err
 }
