@@ -14,11 +14,11 @@ const bootPath = "/" + bootFile
 
 // enter goes on in the root file system when the kernel arguments ask for one, and does not return then. In that root it
 // says how it was found; without it the machine is a guest, or an appliance that must be looked after on its console.
-func (g *guest) enter() (appliance.State, bool) {
+func (g *guest) enter(cmdline string) (appliance.State, bool) {
 	if s, entered := appliance.Entered(); entered {
 		return s, true
 	}
-	o, asked, err := appliance.FromArguments(parameters(readOptional("/" + cmdlineFile)))
+	o, asked, err := appliance.FromArguments(parameters(cmdline))
 	check("kernel arguments", err)
 	if !asked {
 		return appliance.State{}, false

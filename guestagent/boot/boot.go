@@ -68,8 +68,9 @@ func (g *guest) prepare() {
 	var err error
 	g.modules, err = module.Open("/", release())
 	check("modules", err)
-	g.modules.Configure(readOptional("/" + cmdlineFile))
-	state, entered := g.enter()
+	cmdline := readOptional("/" + cmdlineFile)
+	g.modules.Configure(cmdline)
+	state, entered := g.enter(cmdline)
 	conf, err := readConfig("/")
 	if !entered || !errors.Is(err, fs.ErrNotExist) { // an appliance that nobody calls is the usual case
 		check("read configuration", err)

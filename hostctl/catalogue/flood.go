@@ -30,6 +30,16 @@ func (t *T) Widen(guest *Node, i, mtu int) {
 	guest.AwaitUp(name)
 }
 
+// WidenModels widens the way to each card of [ThreeCards] to the parameter MODEL-mtu, and returns what each is to be flooded
+// with, the parameters MODEL-sizes.
+func (t *T) WidenModels(guest *Node) (sizes [][]int) {
+	for i, model := range ThreeModels() {
+		t.Widen(guest, i, t.Int(model+"-mtu"))
+		sizes = append(sizes, t.Ints(model+"-sizes"))
+	}
+	return sizes
+}
+
 // FloodCards floods all cards of a guest at the same time, each with its own sizes one after the other, and returns what
 // came of each, by card and size.  A flood ends with o's count, or after the duration that is divided among the sizes.
 func (t *T) FloodCards(guest *Node, o client.PingOptions, sizes ...[]int) [][]client.PingStats {
@@ -59,10 +69,9 @@ func (t *T) floodCard(card Card, o client.PingOptions, sizes []int) []client.Pin
 }
 
 // NoLossAnywhere pings every card of a guest and checks that nothing is lost.
-func (t *T) NoLossAnywhere(what string, guest *Node, o client.PingOptions) {
+func (t *T) NoLossAnywhere(what string, guest *Node) {
 	for i, c := range guest.Cards() {
-		o.Target = guest.Addr(i)
-		s := t.Host().Ping(o)
+		s := t.Host().Ping(t.PlainPing(guest.Addr(i)))
 		t.NoLoss(fmt.Sprintf("%s: ping %s", what, c.Model), s)
 		t.MeasuredPing(s, "card", c.Model)
 	}

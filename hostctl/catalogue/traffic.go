@@ -216,3 +216,8 @@ func (n *Node) record(o client.CaptureOptions, file string) (stop func() client.
 		return ask(n, "end capture on "+o.Link, lab.WaitAgent, 0, end)
 	}
 }
+
+// PlainPing is the documents' ping without options: 56 bytes, with the case's interval and count.
+func (t *T) PlainPing(target netip.Addr) client.PingOptions {
+	return client.PingOptions{Target: target, Size: 56, Interval: t.Duration("interval"), Count: t.Int("count")}
+}

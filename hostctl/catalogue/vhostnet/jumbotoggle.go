@@ -46,8 +46,7 @@ var jumboToggle = catalogue.Case{
 		t.Logf("%d changes of the MTU under a flood of %d bytes: %d sent, %s", made, most-headers, flood.Sent, catalogue.Loss(flood))
 		guest.AwaitUp(link)
 		host.AwaitReply(guest.Addr(0))
-		t.NoLoss("ping after the flood", host.Ping(client.PingOptions{Target: guest.Addr(0), Size: 56,
-			Interval: t.Duration("interval"), Count: t.Int("count")}))
+		t.NoLoss("ping after the flood", host.Ping(t.PlainPing(guest.Addr(0))))
 		guest.SetMTU(link, least)
 		catalogue.Equal(t, "MTU of the guest's card afterwards", least, int(guest.LinkNamed(link).Mtu), link)
 		kernels()

@@ -37,13 +37,9 @@ var multiNIC = catalogue.Case{
 		guest := t.Guest("a")
 		kernels := t.Kernels()
 		ownARP(guest)
-		var sizes [][]int
-		for i, model := range catalogue.ThreeModels() {
-			t.Widen(guest, i, t.Int(model+"-mtu"))
-			sizes = append(sizes, t.Ints(model+"-sizes"))
-		}
+		sizes := t.WidenModels(guest)
 		t.FloodCards(guest, client.PingOptions{Duration: t.Duration("flood")}, sizes...)
-		t.NoLossAnywhere("after the flood", guest, client.PingOptions{Size: 56, Interval: t.Duration("interval"), Count: t.Int("count")})
+		t.NoLossAnywhere("after the flood", guest)
 		kernels()
 	},
 }

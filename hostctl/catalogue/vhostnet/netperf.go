@@ -3,7 +3,6 @@ package vhostnet
 import (
 	"net/netip"
 
-	"picolab/guestagent/client"
 	"picolab/hostctl/catalogue"
 )
 
@@ -40,8 +39,7 @@ var netperfStress = catalogue.Case{
 		for _, test := range t.Words("tests") {
 			t.Netperf(test+" guest to host", guest, onHost, test, t.Duration("length"))
 		}
-		t.NoLoss("ping afterwards", host.Ping(client.PingOptions{Target: guest.Addr(0), Size: 56,
-			Interval: t.Duration("interval"), Count: t.Int("count")}))
+		t.NoLoss("ping afterwards", host.Ping(t.PlainPing(guest.Addr(0))))
 		kernels()
 	},
 }

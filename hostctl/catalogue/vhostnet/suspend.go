@@ -98,16 +98,15 @@ var suspendS4 = catalogue.Case{
 // survives has a guest sleep and looks at what must be the same before and after.
 func survives(t *catalogue.T, guest *catalogue.Node, sleep func()) {
 	const bootID = "/proc/sys/kernel/random/boot_id"
-	ping := client.PingOptions{Size: 56, Interval: t.Duration("interval"), Count: t.Int("count")}
 	kernels := t.Kernels()
-	t.NoLossAnywhere("before the sleep", guest, ping)
+	t.NoLossAnywhere("before the sleep", guest)
 	life, before := guest.ReadFile(bootID), allSettings(guest)
 	sleep()
 	if !catalogue.Equal(t, "boot id after the sleep", life, guest.ReadFile(bootID), bootID) {
 		t.Fatalf("the guest has booted anew")
 	}
 	catalogue.Equal(t, "settings of the cards after the sleep", before, allSettings(guest), "")
-	t.NoLossAnywhere("after the sleep", guest, ping)
+	t.NoLossAnywhere("after the sleep", guest)
 	kernels()
 }
 
@@ -129,5 +128,5 @@ func settings(l *wire.Link) string {
 
 // pingGuest is the documents' ping afterwards, from the host to the guest's first card.
 func pingGuest(t *catalogue.T, guest *catalogue.Node) client.PingStats {
-	return t.Host().Ping(client.PingOptions{Target: guest.Addr(0), Size: 56, Interval: t.Duration("interval"), Count: t.Int("count")})
+	return t.Host().Ping(t.PlainPing(guest.Addr(0)))
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 
-	"picolab/guestagent/client"
 	"picolab/hostctl/catalogue"
 )
 
@@ -39,7 +38,7 @@ var vlan = catalogue.Case{
 	},
 	Run: func(t *catalogue.T) {
 		a, b := t.Guest("a"), t.Guest("b")
-		probe := client.PingOptions{Target: vlanB.Addr(), Size: 56, Interval: t.Duration("interval"), Count: t.Int("count")}
+		probe := t.PlainPing(vlanB.Addr())
 		inA := join(a, t.Int("first"), vlanA)
 		inB := join(b, t.Int("second"), vlanB)
 		t.AllLost(fmt.Sprintf("ping from VLAN %d to %d", t.Int("first"), t.Int("second")), a.Ping(probe))

@@ -36,18 +36,14 @@ var parallelFlood = catalogue.Case{
 	Run: func(t *catalogue.T) {
 		guest := t.Guest("a")
 		kernels := t.Kernels()
-		var sizes [][]int
-		for i, model := range catalogue.ThreeModels() {
-			t.Widen(guest, i, t.Int(model+"-mtu"))
-			sizes = append(sizes, t.Ints(model+"-sizes"))
-		}
+		sizes := t.WidenModels(guest)
 		floods := t.FloodCards(guest, client.PingOptions{Count: t.Int("flood")}, sizes...)
 		for i, model := range catalogue.ThreeModels() {
 			for j, s := range floods[i] {
 				t.Check(fmt.Sprintf("flood of %s with %d bytes", model, sizes[i][j]), "answers", catalogue.Loss(s), s.Received > 0, "")
 			}
 		}
-		t.NoLossAnywhere("afterwards", guest, client.PingOptions{Size: 56, Interval: t.Duration("interval"), Count: t.Int("count")})
+		t.NoLossAnywhere("afterwards", guest)
 		kernels()
 	},
 }

@@ -3,7 +3,6 @@ package vnic
 import (
 	"net/netip"
 
-	"picolab/guestagent/client"
 	"picolab/guestagent/wire"
 	"picolab/hostctl/catalogue"
 	"picolab/hostctl/lab"
@@ -124,8 +123,9 @@ func (h *hotCard) use() {
 	h.guest.AddAddr(link.Name, hotGuest)
 	h.guest.AwaitUp(link.Name)
 	host.AddNeigh(bridge, hotGuest.Addr(), h.mac)
-	h.t.NoLoss(h.name("ping through the card"), host.Ping(client.PingOptions{Target: hotGuest.Addr(), Source: hotHost.Addr(),
-		Size: 56, Interval: h.t.Duration("interval"), Count: h.t.Int("count")}))
+	ping := h.t.PlainPing(hotGuest.Addr())
+	ping.Source = hotHost.Addr()
+	h.t.NoLoss(h.name("ping through the card"), host.Ping(ping))
 }
 
 func (h *hotCard) unplug() {

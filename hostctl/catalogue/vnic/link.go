@@ -1,7 +1,6 @@
 package vnic
 
 import (
-	"picolab/guestagent/client"
 	"picolab/hostctl/catalogue"
 	"picolab/hostctl/lab"
 )
@@ -36,8 +35,7 @@ var linkStatusOn = catalogue.Case{
 		catalogue.Await(t, "operstate after set_link off", lab.WaitLink, "down", operstate)
 		setLink(t, guest, true)
 		catalogue.Await(t, "operstate after set_link on", lab.WaitLink, "up", operstate)
-		t.NoLoss("ping afterwards", t.Host().Ping(client.PingOptions{Target: guest.Addr(0), Size: 56,
-			Interval: t.Duration("interval"), Count: t.Int("count")}))
+		t.NoLoss("ping afterwards", t.Host().Ping(t.PlainPing(guest.Addr(0))))
 	},
 }
 

@@ -6,7 +6,6 @@ import (
 	"os"
 	"strings"
 
-	"picolab/guestagent/client"
 	"picolab/hostctl/catalogue"
 )
 
@@ -60,8 +59,7 @@ func checkWire(t *catalogue.T, guest *catalogue.Node, link, before, now string) 
 	host.Forget(bridge, guest.Addr(0))
 	const file = "mac.pcapng"
 	stop := host.Record(bridge, "", file)
-	t.NoLoss("ping with the new address", host.Ping(client.PingOptions{Target: guest.Addr(0), Size: 56,
-		Interval: t.Duration("interval"), Count: t.Int("count")}))
+	t.NoLoss("ping with the new address", host.Ping(t.PlainPing(guest.Addr(0))))
 	stop()
 	frames, err := os.ReadFile(t.Path(file))
 	if err != nil {

@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"strings"
 
-	"picolab/guestagent/client"
 	"picolab/hostctl/catalogue"
 )
 
@@ -47,8 +46,7 @@ var multiqueue = catalogue.Case{
 		} else {
 			checkShared(t, interrupts)
 		}
-		t.NoLoss("ping through the queues", t.Host().Ping(client.PingOptions{Target: guest.Addr(0), Size: 56,
-			Interval: t.Duration("interval"), Count: t.Int("count")}))
+		t.NoLoss("ping through the queues", t.Host().Ping(t.PlainPing(guest.Addr(0))))
 	},
 }
 

@@ -41,8 +41,7 @@ var netperfMix = catalogue.Case{
 			file := fmt.Sprintf("netperf-%d-%s.json", i+1, test.name)
 			test.judge(t, host.Netperf(server, file, test.name, t.Duration(test.length), test.args...))
 		}
-		t.NoLoss("ping afterwards", host.Ping(client.PingOptions{Target: guest.Addr(0), Size: 56,
-			Interval: t.Duration("interval"), Count: t.Int("count")}))
+		t.NoLoss("ping afterwards", host.Ping(t.PlainPing(guest.Addr(0))))
 	},
 }
 
@@ -113,8 +112,7 @@ var netperfUDPSweep = catalogue.Case{
 			}
 			sweep(t, way, from, netip.AddrPortFrom(addr, to.Serve("netserver", "-p", "0")))
 		}
-		t.NoLoss("ping afterwards", p.near.Ping(client.PingOptions{Target: p.farAddr, Size: 56,
-			Interval: t.Duration("interval"), Count: t.Int("count")}))
+		t.NoLoss("ping afterwards", p.near.Ping(t.PlainPing(p.farAddr)))
 	},
 }
 

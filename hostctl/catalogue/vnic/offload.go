@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"picolab/guestagent/client"
 	"picolab/hostctl/catalogue"
 	"picolab/hostctl/lab"
 )
@@ -98,8 +97,7 @@ var offloadToggle = catalogue.Case{
 		}
 		catalogue.Await(t, "flags afterwards", lab.WaitLink, table(before), func() string { return table(guest.Offloads(link)) })
 		guest.AwaitUp(link)
-		t.NoLoss("ping afterwards", t.Host().Ping(client.PingOptions{Target: guest.Addr(0), Size: 56,
-			Interval: t.Duration("interval"), Count: t.Int("count")}))
+		t.NoLoss("ping afterwards", t.Host().Ping(t.PlainPing(guest.Addr(0))))
 	},
 }
 

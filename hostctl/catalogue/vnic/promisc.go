@@ -1,7 +1,6 @@
 package vnic
 
 import (
-	"picolab/guestagent/client"
 	"picolab/hostctl/catalogue"
 	"picolab/hostctl/catalogue/internal/promisc"
 )
@@ -29,8 +28,8 @@ var promiscToggle = catalogue.Case{
 	},
 	Run: func(t *catalogue.T) {
 		host, guest := t.Host(), t.Guest("a")
-		probe := client.PingOptions{Target: guest.Addr(0), Size: 56, Interval: t.Duration("interval"), Count: t.Int("count"),
-			Timeout: promisc.Patience(t)}
+		probe := t.PlainPing(guest.Addr(0))
+		probe.Timeout = promisc.Patience(t)
 		promisc.Toggle(t, guest, guest.Link(0).Name, func() { t.NoLoss("ping while the mode changes", host.Ping(probe)) })
 		probe.Count = 3
 		t.NoLoss("ping afterwards", host.Ping(probe))

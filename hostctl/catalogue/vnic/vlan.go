@@ -47,8 +47,7 @@ var vlan = catalogue.Case{
 			guest.AddVLAN(parent.Name, id, name, addr)
 			catalogue.Await(t, "operstate of "+name, lab.WaitLink, "up", func() string { return guest.Operstate(name) })
 			checkTag(t, guest, parent.Mac, id)
-			t.NoLoss(fmt.Sprintf("ping beside VLAN %d", id), t.Host().Ping(client.PingOptions{Target: guest.Addr(0), Size: 56,
-				Interval: t.Duration("interval"), Count: t.Int("count")}))
+			t.NoLoss(fmt.Sprintf("ping beside VLAN %d", id), t.Host().Ping(t.PlainPing(guest.Addr(0))))
 			guest.DelLink(name)
 			catalogue.Equal(t, name+" is there after its removal", false, guest.Find(catalogue.ByName(name)) != nil, "")
 		}
