@@ -79,6 +79,7 @@ func TestQuickCatalogue(t *testing.T) {
 	p.choose(line)
 	p.until(stickTime, "+dirty."+digest[:12], "Kernel panic", "rescue>")
 	p.until(stickTime, "from the DHCP server 10.0.2.2", "Kernel panic")
+	p.until(stickTime, "autorun: finished, all is well (exit code 0)", "exit code 1", "exit code 2", "exit code 3", "exit code 4", "ended by", "Kernel panic")
 	p.until(stickTime, "picolab: results: written to the stick as /picolab/results/001", "picolab: results: not", "picolab: results: in ", "picolab: results: the", "Kernel panic")
 	checkResults(t, at, digest)
 	judge(t, "fsck.fat", "-n", "-v", cut(t, disk))

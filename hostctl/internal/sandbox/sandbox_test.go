@@ -309,6 +309,21 @@ func TestPayloadIsLarge(t *testing.T) {
 	}
 }
 
+// A stage's descriptors stay open when the collector runs, as it does in the first stage's work on many binds.
+func TestCollector(t *testing.T) {
+	t.Setenv("GOGC", "1")
+	dir := t.TempDir()
+	s := Spec{Entry: "code", Payload: []byte{9}}
+	for i := range 500 {
+		s.Binds = append(s.Binds, Bind{dir, fmt.Sprintf("/run/lab/%d", i), true})
+	}
+	for range 5 {
+		if _, code := run(t, s); code != 9 {
+			t.Fatal(code)
+		}
+	}
+}
+
 func TestStdin(t *testing.T) {
 	if out, _ := run(t, Spec{Entry: "cat", Stdin: strings.NewReader("through")}); out != "through" {
 		t.Errorf("%q", out)

@@ -67,7 +67,8 @@ func (p *plan) grace() time.Duration { return time.Duration(p.GraceMS) * time.Mi
 
 // initStage is PID 1.
 func initStage() int {
-	p, err := readPlan()
+	planFile := inherited(planFD, "plan")
+	p, err := readPlan(planFile)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "sandbox:", err)
 		return exitBroken
@@ -83,7 +84,7 @@ func initStage() int {
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, unix.SIGTERM, unix.SIGINT)
 
-	entry, err := p.enter()
+	entry, err := p.enter(planFile)
 	if err != nil {
 		report(status, err)
 		return exitBroken
@@ -99,8 +100,8 @@ func initStage() int {
 	return exitCode(entry.Wait())
 }
 
-// enter builds the tree, enters it and starts PID 2.
-func (p *plan) enter() (*proc.Process, error) {
+// enter builds the tree, enters it and starts PID 2, which reads the plan from the same file.
+func (p *plan) enter(planFile *os.File) (*proc.Process, error) {
 	if err := p.mountTree(); err != nil {
 		return nil, err
 	}
@@ -110,7 +111,6 @@ func (p *plan) enter() (*proc.Process, error) {
 	if err := netdev.Up("lo"); err != nil {
 		return nil, denied("bring up lo", err)
 	}
-	planFile := os.NewFile(planFD, "plan")
 	entry, err := proc.Start(context.Background(), proc.Cmd{
 		Path: "/proc/self/exe", Name: entryName, Args: []string{p.Entry},
 		Dir: "/", Env: p.environment(),
@@ -143,7 +143,9 @@ func (p *plan) environment() []string {
 
 // entryStage is PID 2.
 func entryStage() int {
-	p, err := readPlan()
+	planFile := inherited(planFD, "plan")
+	p, err := readPlan(planFile)
+	planFile.Close()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "sandbox:", err)
 		return exitBroken
@@ -187,8 +189,7 @@ func exitCode(err error) int {
 }
 
 // readPlan reads from the start whatever the file's offset, which both stages share.
-func readPlan() (*plan, error) {
-	f := inherited(planFD, "plan")
+func readPlan(f *os.File) (*plan, error) {
 	var p plan
 	if err := json.NewDecoder(io.NewSectionReader(f, 0, 2*maxPayload)).Decode(&p); err != nil {
 		return nil, fmt.Errorf("read plan: %w", err)
@@ -199,7 +200,8 @@ func readPlan() (*plan, error) {
 	return &p, nil
 }
 
-// inherited keeps a descriptor of ours out of the processes started in here.
+// inherited keeps a descriptor of ours out of the processes started in here. The number is the file's for as long as the
+// file is referred to: the collector closes one that nobody holds.
 func inherited(fd int, name string) *os.File {
 	syscall.CloseOnExec(fd)
 	return os.NewFile(uintptr(fd), name)

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -29,14 +30,18 @@ func TestScripts(t *testing.T) {
 	if testing.Short() {
 		t.Skip("compiles busyboxes")
 	}
-	benches := make(map[string]*imagetest.Bench)
+	var benches sync.Map // of *imagetest.Bench, by script: scripts are set up beside one another
+	bench := func(ts *testscript.TestScript) *imagetest.Bench {
+		b, _ := benches.Load(ts.Getenv("WORK"))
+		return b.(*imagetest.Bench)
+	}
 	goEnv := goEnvironment(t)
 	derived := t.TempDir() // shared: a busybox is the same for all scripts
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(e *testscript.Env) error {
 			b := imagetest.New(e.T().(testing.TB), e.WorkDir)
-			benches[e.WorkDir] = b
+			benches.Store(e.WorkDir, b)
 			e.Vars = append(e.Vars, goEnv...)
 			e.Vars = append(e.Vars, "PICOLAB_MIRROR="+b.URL, "PICOLAB_CACHE="+e.WorkDir+"/cache", "PICOLAB_SOURCE="+b.Source, "DERIVED="+derived)
 			return nil
@@ -53,9 +58,9 @@ func TestScripts(t *testing.T) {
 			"module":  func(ts *testscript.TestScript, _ bool, args []string) { module(t, ts, args) },
 			"bzimage": func(ts *testscript.TestScript, _ bool, args []string) { put(ts, args[0], imagetest.BzImage(args[1])) },
 			"package": func(ts *testscript.TestScript, _ bool, args []string) { pack(t, ts, args) },
-			"publish": func(ts *testscript.TestScript, _ bool, args []string) { benches[ts.Getenv("WORK")].Publish(t, args[0]) },
-			"drop":    func(ts *testscript.TestScript, _ bool, args []string) { benches[ts.Getenv("WORK")].Set(args[0], nil) },
-			"spoil":   func(ts *testscript.TestScript, _ bool, args []string) { spoil(benches[ts.Getenv("WORK")], args[0]) },
+			"publish": func(ts *testscript.TestScript, _ bool, args []string) { bench(ts).Publish(t, args[0]) },
+			"drop":    func(ts *testscript.TestScript, _ bool, args []string) { bench(ts).Set(args[0], nil) },
+			"spoil":   func(ts *testscript.TestScript, _ bool, args []string) { spoil(bench(ts), args[0]) },
 		},
 	})
 }
