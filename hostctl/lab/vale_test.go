@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"picolab/guestagent/client"
+	"picolab/hostctl/internal/sandbox"
 	"picolab/hostctl/vale"
 )
 
@@ -49,6 +51,36 @@ func TestInsideVale(t *testing.T) {
 	nothingLeft(t)
 	checkCapture(t, filepath.Join(l.Dir(), "links", "lan.pcapng"))
 	checkCounters(t, filepath.Join(l.Dir(), "links", "lan.switch.json"))
+}
+
+// TestMachinesQEMU boots the same pair with the QEMU of this machine, which may be years older than the host image's.
+func TestMachinesQEMU(t *testing.T) {
+	if inside {
+		t.Skip("runs outside")
+	}
+	out, err := exec.Command("qemu-system-x86_64", "--version").Output()
+	if err != nil {
+		t.Skip("qemu-system-x86_64 is not installed: ", err)
+	}
+	version, _, _ := strings.Cut(string(out), "\n")
+	t.Log(version)
+	runInsideWith(t, "-test.run=^TestBorrowedQEMU -test.v -test.timeout=5m", func(s *sandbox.Spec) { s.Root = "/" })
+}
+
+// TestBorrowedQEMU is what TestMachinesQEMU runs.
+func TestBorrowedQEMU(t *testing.T) {
+	onlyInside(t)
+	l := bring(t, switchedPair())
+	t.Run("addresses", func(t *testing.T) { addresses(t, l) })
+	t.Run("ping", func(t *testing.T) { checkSwitchedPings(t, l) })
+	t.Run("transfer", func(t *testing.T) { checkSwitchedTransfers(t, l) })
+	if found := l.Findings(); len(found) > 0 {
+		t.Errorf("findings: %v", found)
+	}
+	if err := l.Down(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	nothingLeft(t)
 }
 
 // addresses gives the guests' cards theirs; b's second has a network of its own, or a would answer through the first. Nor does

@@ -42,17 +42,18 @@ func qemuCommand(ctx context.Context, t testing.TB, host *manifest.Manifest, arg
 
 // A pc is a running machine with its serial line, its vsock and its power button in hand.
 type pc struct {
-	t       *testing.T
+	t       testing.TB
 	keys    io.Writer
 	text    chan string
 	seen    strings.Builder
 	began   time.Time
 	dev     *vvsock.Device
 	monitor string
+	stop    func() // pulls the plug
 }
 
 // powerOn starts a firmware's machine with so many MiB of memory; args are its disks and whatever else it has.
-func powerOn(t *testing.T, host *manifest.Manifest, f firmware, memory int, args ...string) *pc {
+func powerOn(t testing.TB, host *manifest.Manifest, f firmware, memory int, args ...string) *pc {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "disk-pc-") // the names of sockets have to be short
 	if err != nil {
@@ -69,6 +70,7 @@ func powerOn(t *testing.T, host *manifest.Manifest, f firmware, memory int, args
 		"-monitor", "unix:" + p.monitor + ",server=on,wait=off",
 	})
 	ctx, stop := context.WithCancel(t.Context())
+	p.stop = stop
 	cmd := qemuCommand(ctx, t, host, all...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
@@ -93,7 +95,7 @@ func powerOn(t *testing.T, host *manifest.Manifest, f firmware, memory int, args
 }
 
 // vsock makes a vsock device without the kernel's help; QEMU connects to its socket.
-func vsock(t *testing.T, socket string) *vvsock.Device {
+func vsock(t testing.TB, socket string) *vvsock.Device {
 	t.Helper()
 	dev, err := vvsock.Listen(vvsock.Config{GuestCID: 3, Socket: socket})
 	if err != nil {

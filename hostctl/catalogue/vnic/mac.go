@@ -32,6 +32,10 @@ var macChange = catalogue.Case{
 		"the guest's frames come from the new address, none from the old",
 	},
 	Run: func(t *catalogue.T) {
+		if t.Axis("nic") == "vmxnet3" {
+			t.XFail("QEMU's vmxnet3 goes back to its first address whenever the driver activates it (vmxnet3_activate_device " +
+				"in hw/net/vmxnet3.c): one that was set while the link was down is lost")
+		}
 		guest := t.Guest("a")
 		link, mac := guest.Link(0), t.Param("mac")
 		guest.SetUp(link.Name, false)
