@@ -233,8 +233,8 @@ func listed(t *testing.T, m *manifest.Manifest, path string) {
 		t.Errorf("times are not the epoch:\n%s", out)
 	}
 	menu := judge(t, "mtype", "-i", at, "::/EFI/debian/grub.cfg")
-	for _, want := range []string{"menuentry plain {\n\tlinux /picolab/vmlinuz console=ttyS0 quiet\n\tinitrd /picolab/base.cpio.zst /picolab/payload.cpio.zst\n}",
-		"menuentry 'slow devices' {\n\tlinux /picolab/vmlinuz console=ttyS0 quiet rootdelay=30 'note=a b'\n"} {
+	for _, want := range []string{"menuentry plain {\n\tlinux$bits /picolab/vmlinuz console=ttyS0 quiet\n\tinitrd$bits /picolab/base.cpio.zst /picolab/payload.cpio.zst\n}",
+		"menuentry 'slow devices' {\n\tlinux$bits /picolab/vmlinuz console=ttyS0 quiet rootdelay=30 'note=a b'\n"} {
 		if !strings.Contains(menu, want) {
 			t.Errorf("no %q in:\n%s", want, menu)
 		}
@@ -353,7 +353,7 @@ func TestRootFile(t *testing.T) {
 		t.Errorf("an image without a root file system looks for one:\n%s", text)
 	}
 	m.Files = append(m.Files, manifest.File{Name: "root.squashfs", Role: manifest.RoleRoot, Size: 7})
-	if text := string(menu(m)); strings.Count(text, " picolab.stick="+m.ID[:16]+"\n") != 2 || !strings.Contains(text, "initrd /picolab/base.cpio.zst /picolab/payload.cpio.zst\n") {
+	if text := string(menu(m)); strings.Count(text, " picolab.stick="+m.ID[:16]+"\n") != 2 || !strings.Contains(text, "initrd$bits /picolab/base.cpio.zst /picolab/payload.cpio.zst\n") {
 		t.Errorf("menu:\n%s", text)
 	}
 	files := espFiles(m, l)

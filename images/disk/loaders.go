@@ -26,7 +26,7 @@ const (
 )
 
 // grubModules are what GRUB's core for BIOSes needs to find the ESP and show the menu.
-var grubModules = strings.Fields("biosdisk part_gpt part_msdos fat normal linux configfile search search_fs_file echo serial terminal test ls halt reboot sleep")
+var grubModules = strings.Fields("biosdisk part_gpt part_msdos fat normal linux linux16 configfile search search_fs_file echo serial terminal test ls halt reboot sleep")
 
 // LoaderError says that a root filesystem lacks the boot loaders.
 type LoaderError struct{ Root, File string }

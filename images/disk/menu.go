@@ -25,17 +25,22 @@ func menu(m *manifest.Manifest) []byte {
 	b.WriteString(search(m))
 	fmt.Fprint(&b, "if serial --unit=0 --speed=115200; then\n\tterminal_input console serial\n\tterminal_output console serial\nfi\n")
 	fmt.Fprintf(&b, "set default=0\nset timeout=%d\n", timeout)
+	b.WriteString(bits)
 	for _, c := range choices {
 		entry(&b, m, c)
 	}
 	return []byte(b.String())
 }
 
+// bits has BIOSes start the kernel by its real mode entry (Documentation/arch/x86/boot.rst in Linux). Its 32-bit loader always moves
+// the kernel and all the room that it will ever need, 59 MB, byte by byte: nothing on a PC, three seconds on an emulated one.
+const bits = "if [ \"$grub_platform\" = pc ]; then\n\tset bits=16\nfi\n"
+
 // stickArgument is the kernel argument that names the volume with an appliance's root file system.
 const stickArgument = "picolab.stick="
 
 func entry(b *strings.Builder, m *manifest.Manifest, c manifest.Choice) {
-	fmt.Fprintf(b, "\nmenuentry %s {\n\tlinux %s", quote(c.Title), onDisk(filepath.Base(m.Kernel())))
+	fmt.Fprintf(b, "\nmenuentry %s {\n\tlinux$bits %s", quote(c.Title), onDisk(filepath.Base(m.Kernel())))
 	for _, list := range [][]string{m.CommandLine, c.CommandLine} {
 		for _, arg := range list {
 			b.WriteString(" " + quote(arg))
@@ -44,7 +49,7 @@ func entry(b *strings.Builder, m *manifest.Manifest, c manifest.Choice) {
 	if m.RootFile() != "" {
 		b.WriteString(" " + stickArgument + shortID(m))
 	}
-	b.WriteString("\n\tinitrd")
+	b.WriteString("\n\tinitrd$bits")
 	for _, s := range m.Segments() {
 		b.WriteString(" " + onDisk(filepath.Base(s)))
 	}
