@@ -7,17 +7,15 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
 
 	"picolab/guestagent/load/getopt"
 
-	"golang.org/x/sys/unix"
-
 	"picolab/hostctl/internal/leak"
 	"picolab/hostctl/internal/netdev"
+	"picolab/hostctl/internal/nstest"
 )
 
 func TestMain(m *testing.M) {
@@ -45,29 +43,6 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// inNamespace runs a test in a network namespace of its own, which ends with its thread.
-func inNamespace(t *testing.T, test func()) {
-	t.Helper()
-	f, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0)
-	if err != nil {
-		t.Skip("taps need /dev/net/tun: ", err)
-	}
-	f.Close()
-	denied := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		defer close(denied)
-		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			denied <- err
-			return
-		}
-		test()
-	}()
-	if err := <-denied; err != nil {
-		t.Skip("a network namespace needs CAP_SYS_ADMIN: ", err)
-	}
-}
-
 // links are the names in this namespace but lo's.
 func links(t *testing.T) []string {
 	all, err := netdev.List()
@@ -82,6 +57,17 @@ func links(t *testing.T) []string {
 	}
 	slices.Sort(names)
 	return names
+}
+
+// inNamespace runs a test with taps in a network namespace of its own.
+func inNamespace(t *testing.T, test func()) {
+	t.Helper()
+	f, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0)
+	if err != nil {
+		t.Skip("taps need /dev/net/tun: ", err)
+	}
+	f.Close()
+	nstest.Run(t, test)
 }
 
 // TestPrepTaps makes, makes again, mends and takes away; ip(8) says what is there.

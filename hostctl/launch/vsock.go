@@ -21,7 +21,7 @@ const agentPort = wire.Port
 // Times of waiting for an agent.
 const (
 	helloTime = 10 * time.Minute       // a machine in an emulated machine takes minutes
-	helloTry  = 20 * time.Second       // one connection and its Hello
+	helloTry  = time.Minute            // one connection and its Hello
 	helloWait = 200 * time.Millisecond // between two tries
 )
 

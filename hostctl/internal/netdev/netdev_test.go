@@ -6,13 +6,13 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"runtime"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"picolab/hostctl/internal/leak"
+	"picolab/hostctl/internal/nstest"
 )
 
 func TestMain(m *testing.M) {
@@ -27,24 +27,6 @@ func TestMain(m *testing.M) {
 		}
 		return nil
 	}))
-}
-
-// inNamespace runs a test in a network namespace of its own, which ends with its thread.
-func inNamespace(t *testing.T, test func()) {
-	t.Helper()
-	denied := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		defer close(denied)
-		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			denied <- err
-			return
-		}
-		test()
-	}()
-	if err := <-denied; err != nil {
-		t.Skip("a network namespace needs CAP_SYS_ADMIN: ", err)
-	}
 }
 
 func needTun(t *testing.T) {
@@ -78,7 +60,7 @@ func read(t *testing.T, path string) string {
 
 func TestBridgeOfTaps(t *testing.T) {
 	needTun(t)
-	inNamespace(t, func() {
+	nstest.Run(t, func() {
 		mac := net.HardwareAddr{2, 0, 0, 0, 0, 1}
 		ok := must(t,
 			CreateBridge(Bridge{Name: "br0", MAC: mac}),
@@ -112,7 +94,7 @@ func TestBridgeOfTaps(t *testing.T) {
 
 // The kernel's view of /sys belongs to the namespace that mounted it, so bridge options are read through a new mount.
 func TestBridgeOptions(t *testing.T) {
-	inNamespace(t, func() {
+	nstest.Run(t, func() {
 		dir := t.TempDir()
 		if err := errors.Join(unix.Unshare(unix.CLONE_FS|unix.CLONE_NEWNS), unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),
 			unix.Mount("sysfs", dir, "sysfs", 0, "")); err != nil {
@@ -138,7 +120,7 @@ func TestBridgeOptions(t *testing.T) {
 
 func TestMTULimits(t *testing.T) {
 	needTun(t)
-	inNamespace(t, func() {
+	nstest.Run(t, func() {
 		must(t, CreateTap(Tap{Name: "tap0", Owner: -1, MTU: MaxTapMTU}), SetMTU("tap0", MinMTU))
 		if err := SetMTU("tap0", MaxTapMTU+1); !errors.Is(err, unix.EINVAL) {
 			t.Error(err)
@@ -158,7 +140,7 @@ func TestMTULimits(t *testing.T) {
 }
 
 func TestVeth(t *testing.T) {
-	inNamespace(t, func() {
+	nstest.Run(t, func() {
 		mac := net.HardwareAddr{2, 0, 0, 0, 0, 9}
 		a := netip.MustParsePrefix("10.0.0.1/24")
 		ok := must(t, CreateVeth("v0", "v1"), SetMAC("v0", mac), Up("v0"), Up("v1"), AddAddr("v0", a), SetPromisc("v1", true),
@@ -190,7 +172,7 @@ func TestVeth(t *testing.T) {
 }
 
 func TestErrorsNameTheLink(t *testing.T) {
-	inNamespace(t, func() {
+	nstest.Run(t, func() {
 		for _, err := range []error{Up("nope0"), SetMTU("nope0", 1500), Delete("nope0"), AddAddr("nope0", netip.MustParsePrefix("10.0.0.1/8")), SetMaster("lo", "nope0")} {
 			if !errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), "nope0") {
 				t.Error(err)

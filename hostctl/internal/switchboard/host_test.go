@@ -6,34 +6,15 @@ import (
 	"net"
 	"net/netip"
 	"os/exec"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"picolab/hostctl/internal/netdev"
+	"picolab/hostctl/internal/nstest"
 	"picolab/hostctl/vale"
 	"picolab/hostctl/vale/hostip"
 )
-
-// inNamespace runs fn in a network namespace of its own, or skips.
-func inNamespace(t *testing.T, fn func()) {
-	t.Helper()
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine, and so does the namespace
-		err := unix.Unshare(unix.CLONE_NEWNET)
-		if err == nil {
-			fn()
-		}
-		done <- err
-	}()
-	if err := <-done; err != nil {
-		t.Skipf("needs CAP_SYS_ADMIN for a network namespace: %v", err)
-	}
-}
 
 // TestHost: the kernel is on the switch, by a tap and by a veth pair, and nothing is left of either.
 func TestHost(t *testing.T) {
@@ -45,7 +26,7 @@ func TestHost(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inNamespace(t, func() {
+			nstest.Run(t, func() {
 				p, how, err := open("sw0")
 				if err != nil {
 					t.Error(err)
@@ -94,7 +75,7 @@ func reach(t *testing.T, p vale.Port) {
 
 // TestHostRefuses: a name that is taken, and one that is none; what is there stays.
 func TestHostRefuses(t *testing.T) {
-	inNamespace(t, func() {
+	nstest.Run(t, func() {
 		for _, name := range []string{"lo", "a-name-that-is-too-long"} {
 			if p, _, err := Host(name); err == nil {
 				t.Errorf("a netdev %q", name)

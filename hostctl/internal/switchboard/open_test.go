@@ -12,6 +12,7 @@ import (
 	"picolab/guestagent/load/pktgen"
 	"picolab/guestagent/load/pktgen/packet"
 	"picolab/hostctl/internal/netdev"
+	"picolab/hostctl/internal/nstest"
 	"picolab/hostctl/vale"
 	"picolab/hostctl/vhostuser"
 )
@@ -43,7 +44,7 @@ func TestOpenRefuses(t *testing.T) {
 
 // TestHostKind: "host:" is this host, on a netdev that goes with its port.
 func TestHostKind(t *testing.T) {
-	inNamespace(t, func() {
+	nstest.Run(t, func() {
 		p, err := Open("host:sw0", vhostuser.Options{})
 		if err != nil {
 			t.Error(err)
@@ -59,7 +60,7 @@ func TestHostKind(t *testing.T) {
 // TestXDP: the far end of a cable is reached by AF_XDP on the near one, both ways; frames that are too long are lost, and
 // nothing else; and the port goes with its link.
 func TestXDP(t *testing.T) {
-	inNamespace(t, func() {
+	nstest.Run(t, func() {
 		ip := func(line string) {
 			if out, err := exec.Command("ip", strings.Fields(line)...).CombinedOutput(); err != nil {
 				t.Errorf("ip %s: %v %s", line, err, out)
