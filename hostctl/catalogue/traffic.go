@@ -57,28 +57,6 @@ func (t *T) NoLoss(name string, s client.PingStats) bool {
 	return t.Check(name, "0% packet loss", Loss(s), s.Sent > 0 && s.LossPercent() == 0, rtt(s))
 }
 
-// largeEcho is the size in bytes from which on a slow guest loses echo replies: its
-// kernel lets at most two of 64 KiB wait for the card and drops the others (Linux,
-// net/ipv4/icmp.c, icmp_init: "Enough space for 2 64K ICMP packets").
-const largeEcho = 16 << 10
-
-// Outpaced says that a ping's loss may be due to requests that came faster than an
-// emulated guest answers, each of them large.
-func (t *T) Outpaced(s client.PingStats, size int) bool {
-	return t.Emulated() && size >= largeEcho && s.Received > 0 && s.Received < s.Sent && s.RTTMax > s.AchievedInterval
-}
-
-// NoLossWaiting is [T.NoLoss] of a ping that outpaced the guest: it is met to a
-// tolerance, DEGRADED, when nothing is lost with each request waiting for the
-// reply to the one before.
-func (t *T) NoLossWaiting(name string, strict, waiting client.PingStats) bool {
-	ok := waiting.Sent > 0 && waiting.LossPercent() == 0
-	if ok {
-		t.Degraded("%s: %s, none when each waits for the reply to the one before: an emulated guest has room for two large replies", name, Loss(strict))
-	}
-	return t.Check(name, "0% packet loss, or none when each waits for a reply", Loss(strict)+", waiting "+Loss(waiting), ok, rtt(strict))
-}
-
 // AllLost checks that a ping had no answer at all.
 func (t *T) AllLost(name string, s client.PingStats) bool {
 	return t.Check(name, "100% packet loss", Loss(s), s.Sent > 0 && s.Received == 0, rtt(s))

@@ -31,7 +31,8 @@ var ping = catalogue.Case{
 		"for each size and each interval: ping -s SIZE -i INTERVAL -c COUNT from the host",
 		"the loss of each must be zero",
 	},
-	Run: pings.Grid,
+	Deviations: pings.Deviations(),
+	Run:        pings.Grid,
 }
 
 var pingOversize = catalogue.Case{

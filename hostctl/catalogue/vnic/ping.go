@@ -29,7 +29,8 @@ var ping = catalogue.Case{
 		"for each interval and each size: ping -c 10 -i INTERVAL -s SIZE from the host",
 		"the loss of each must be zero",
 	},
-	Run: pings.Grid,
+	Deviations: pings.Deviations(),
+	Run:        pings.Grid,
 }
 
 var pingOversize = catalogue.Case{
