@@ -200,12 +200,13 @@ func (n *Node) AddNeigh(link string, ip netip.Addr, mac string) {
 }
 
 // Forget drops what the endpoint learned of an address, as arp -d does, so that
-// the next packet asks for it anew.
+// the next packet asks for it anew.  What it learns until the end of the instance
+// is forgotten then: the address may be one that only this instance has.
 func (n *Node) Forget(link string, ip netip.Addr) {
 	n.did("ip neigh del %s dev %s", ip, link)
-	n.tell("forget neighbour "+ip.String(), lab.WaitLink, func(ctx context.Context) error {
-		return goneIsFine(n.agent.DelNeigh(ctx, link, ip))
-	})
+	forget := func(ctx context.Context) error { return goneIsFine(n.agent.DelNeigh(ctx, link, ip)) }
+	n.undo("forget neighbour", lab.WaitLink, forget)
+	n.tell("forget neighbour "+ip.String(), lab.WaitLink, forget)
 }
 
 // goneIsFine turns "there is none" into success.
