@@ -20,7 +20,7 @@ const agentPort = wire.Port
 
 // Times of waiting for an agent.
 const (
-	helloTime = 10 * time.Minute       // a machine in an emulated machine takes minutes
+	helloTime = 30 * time.Minute       // an emulated machine in an emulated machine is fifty times slower
 	helloTry  = time.Minute            // one connection and its Hello
 	helloWait = 200 * time.Millisecond // between two tries
 )

@@ -17,6 +17,9 @@ import (
 // stickTime is how long an emulated appliance may take to boot, to boot a guest of its own, and to save what came of it.
 const stickTime = 8 * time.Minute
 
+// recursionTime is how long an emulated machine in an emulated machine may take to its Hello.
+const recursionTime = 30 * time.Minute
+
 // siteFiles is the site folder of the tests. The selection is one case on one card: a guest's boot takes ten times as long in an
 // emulated machine.
 var siteFiles = map[string]string{
@@ -103,7 +106,7 @@ func TestRecursion(t *testing.T) {
 	p.until(stickTime, "# ", "Kernel panic")
 	p.enter("launch-qemu qemu --netuser 01 --image self --memory 1024 --wait")
 	p.until(stickTime, "-accel tcg", "launch-qemu: ")
-	p.until(stickTime, "Hello from launch-netuser01: image "+outer.ID, "launch-qemu: ", "Kernel panic")
+	p.until(recursionTime, "Hello from launch-netuser01: image "+outer.ID, "launch-qemu: ", "Kernel panic")
 }
 
 // checkResults reads what the appliance left with mtools.
