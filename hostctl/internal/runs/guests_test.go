@@ -48,11 +48,12 @@ func cutWire(c catalogue.Case) *catalogue.Case {
 	return &c
 }
 
-// noWire takes the tap down before the case begins.
+// noWire pulls the card's cable out before the case begins.
 func noWire(c catalogue.Case) *catalogue.Case {
 	run := c.Run
 	c.Run = func(t *catalogue.T) {
-		t.Host().SetUp(t.Guest("a").Card(0).Tap, false)
+		guest := t.Guest("a")
+		guest.QMP("set_link", catalogue.Args{"name": guest.Card(0).Device, "up": false}, nil)
 		run(t)
 	}
 	return &c
