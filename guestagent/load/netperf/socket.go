@@ -180,7 +180,7 @@ func (s *socket) listen() error {
 // accept takes a connection; options of the listening socket hold for it, except those of the addresses.
 func (s *socket) accept() (*socket, netip.AddrPort, error) {
 	for {
-		fd, sa, err := unix.Accept4(s.fd, unix.SOCK_CLOEXEC)
+		fd, sa, err := s.acceptOne()
 		if err == nil {
 			return &socket{fd: fd, isDirect: s.isDirect}, addrPort(sa), nil // timeouts are inherited
 		}
@@ -188,6 +188,22 @@ func (s *socket) accept() (*socket, netip.AddrPort, error) {
 			return nil, netip.AddrPort{}, fmt.Errorf("accept data connection: %w", err)
 		}
 	}
+}
+
+func (s *socket) acceptOne() (int, unix.Sockaddr, error) {
+	if !s.isDirect {
+		return unix.Accept4(s.fd, unix.SOCK_CLOEXEC)
+	}
+	fd, err := s.directAccept()
+	if err != nil {
+		return -1, nil, err
+	}
+	peer, err := unix.Getpeername(fd)
+	if err != nil { // it is gone already
+		_ = unix.Close(fd)
+		return -1, nil, unix.ECONNABORTED
+	}
+	return fd, peer, nil
 }
 
 // read fills part of b; 0 is the end of a stream, or an empty datagram.
