@@ -36,25 +36,10 @@ func (s *socket) timeouts() {
 	s.isDirect = e1 == nil && e2 == nil
 }
 
-// directAccept is accept4(2) without the peer's address.
-func (s *socket) directAccept() (fd int, err error) {
+// directCall is recvfrom(2) or sendto(2) of b, which may be empty, without an address; or accept4(2), without a b.
+func (s *socket) directCall(number uintptr, b []byte, flags uintptr) (int, error) {
 	for {
-		n, _, e := syscall.RawSyscall6(unix.SYS_ACCEPT4, uintptr(s.fd), 0, 0, unix.SOCK_CLOEXEC, 0, 0)
-		switch e {
-		case 0:
-			return int(n), nil
-		case unix.EINTR, unix.EAGAIN:
-			runtime.Gosched() // what the signal was for
-		default:
-			return -1, e
-		}
-	}
-}
-
-// directCall is recvfrom(2) or sendto(2) of b, which may be empty, without an address.
-func (s *socket) directCall(number uintptr, b []byte) (int, error) {
-	for {
-		n, _, e := syscall.RawSyscall6(number, uintptr(s.fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), 0, 0, 0)
+		n, _, e := syscall.RawSyscall6(number, uintptr(s.fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), flags, 0, 0)
 		switch e {
 		case 0:
 			return int(n), nil

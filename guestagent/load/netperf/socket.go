@@ -194,7 +194,7 @@ func (s *socket) acceptOne() (int, unix.Sockaddr, error) {
 	if !s.isDirect {
 		return unix.Accept4(s.fd, unix.SOCK_CLOEXEC)
 	}
-	fd, err := s.directAccept()
+	fd, err := s.directCall(unix.SYS_ACCEPT4, nil, unix.SOCK_CLOEXEC)
 	if err != nil {
 		return -1, nil, err
 	}
@@ -209,7 +209,7 @@ func (s *socket) acceptOne() (int, unix.Sockaddr, error) {
 // read fills part of b; 0 is the end of a stream, or an empty datagram.
 func (s *socket) read(b []byte) (int, error) {
 	if s.isDirect {
-		return s.directCall(unix.SYS_RECVFROM, b)
+		return s.directCall(unix.SYS_RECVFROM, b, 0)
 	}
 	for {
 		n, err := unix.Read(s.fd, b)
@@ -222,7 +222,7 @@ func (s *socket) read(b []byte) (int, error) {
 // write sends part of b. SIGPIPE does no harm: the runtime ignores it on what is not standard output.
 func (s *socket) write(b []byte) (int, error) {
 	if s.isDirect {
-		return s.directCall(unix.SYS_SENDTO, b)
+		return s.directCall(unix.SYS_SENDTO, b, 0)
 	}
 	for {
 		n, err := unix.Write(s.fd, b)
