@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -55,7 +56,18 @@ func dumpLinks() ([][]byte, error) {
 	req := nl.NewNetlinkRequest(unix.RTM_GETLINK, unix.NLM_F_DUMP)
 	req.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
 	req.AddData(nl.NewRtAttr(unix.IFLA_EXT_MASK, nl.Uint32Attr(skipStats)))
-	return req.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWLINK)
+	return whole(func() ([][]byte, error) { return req.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWLINK) })
+}
+
+// whole asks for a dump again while the kernel says that links or addresses changed in its middle (NLM_F_DUMP_INTR,
+// Documentation/userspace-api/netlink/intro.rst, Dump consistency).
+func whole[T any](dump func() (T, error)) (list T, err error) {
+	for range 20 {
+		if list, err = dump(); !errors.Is(err, netlink.ErrDumpInterrupted) {
+			break
+		}
+	}
+	return list, err
 }
 
 // link is a link in both shapes.
@@ -108,7 +120,7 @@ func mtuRange(m []byte, w *wire.Link) error {
 }
 
 func addAddresses(list *wire.LinkList) error {
-	addrs, err := netlink.AddrList(nil, netlink.FAMILY_ALL)
+	addrs, err := whole(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, netlink.FAMILY_ALL) })
 	if err != nil {
 		return fmt.Errorf("list addresses: %w", err)
 	}

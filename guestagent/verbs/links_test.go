@@ -1,7 +1,9 @@
 package verbs_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -40,6 +42,36 @@ func TestLinks(t *testing.T) {
 		must(t, err)
 		return !l.Carrier && l.Operstate == "lowerlayerdown" || l.Operstate == "down"
 	})
+}
+
+// TestLinksWhileTheyChange lists links while others come and go: the kernel interrupts such dumps.
+func TestLinksWhileTheyChange(t *testing.T) {
+	p := newPair(t)
+	ctx := t.Context()
+	for i := range 30 { // more than fit into one message
+		name := fmt.Sprint("bridge", i)
+		must(t, p.a.AddBridge(ctx, name))
+		t.Cleanup(func() { must(t, p.a.DelLink(context.Background(), name)) })
+	}
+	changed := make(chan error, 1)
+	go func() {
+		var errs []error
+		for range 50 {
+			errs = append(errs, p.a.AddBridge(ctx, "changing"), p.a.DelLink(ctx, "changing"))
+		}
+		changed <- errors.Join(errs...)
+	}()
+	for {
+		if _, err := p.a.Links(ctx); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case err := <-changed:
+			must(t, err)
+			return
+		default:
+		}
+	}
 }
 
 func waitFor(t *testing.T, what string, ok func() bool) {

@@ -5,6 +5,8 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -61,13 +63,27 @@ func descriptors() int {
 	return len(entries)
 }
 
-// TestGuests runs every TestInside* with real guests.
+// TestGuests runs every TestInside* with real guests, each in a sandbox of its own.
 func TestGuests(t *testing.T) {
-	runInside(t, "-test.run="+*only+" -test.v -test.timeout=10m")
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, err := exec.Command(self, "-test.list="+*only).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range strings.FieldsSeq(string(names)) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			runInside(t, "-test.run=^"+name+"$ -test.v -test.timeout=10m")
+		})
+	}
 }
 
 // TestUnprivilegedGuests runs every TestUserNamespace* with real guests in a user namespace, as for an ordinary user.
 func TestUnprivilegedGuests(t *testing.T) {
+	t.Parallel()
 	runInsideWith(t, "-test.run=^TestUserNamespace -test.v -test.timeout=5m", func(s *sandbox.Spec) { s.UserNS = true })
 }
 
@@ -83,11 +99,11 @@ func runInsideWith(t testing.TB, args string, change func(*sandbox.Spec)) string
 	if images == "" {
 		t.Skip("PICOLAB_IMAGES not set: run make test")
 	}
-	t.Setenv("PICOLAB_CACHE", t.TempDir())
-	p, err := place.New(images)
+	images, err := filepath.Abs(images)
 	if err != nil {
 		t.Fatal(err)
 	}
+	p := place.Place{Images: images, Cache: t.TempDir()}
 	spec, err := p.Sandbox(insideEntry, nil)
 	if err != nil {
 		t.Fatal(err)

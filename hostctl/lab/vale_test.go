@@ -34,27 +34,19 @@ func switchedPair() Spec {
 // TestInsideVale boots two guests on a switch and carries everything over it that a tap would.
 func TestInsideVale(t *testing.T) {
 	onlyInside(t)
-	l := bring(t, switchedPair())
-	t.Run("addresses", func(t *testing.T) { addresses(t, l) })
-	t.Run("ping", func(t *testing.T) { checkSwitchedPings(t, l) })
-	t.Run("transfer", func(t *testing.T) { checkSwitchedTransfers(t, l) })
+	l := bringSwitched(t)
 	t.Run("queues", func(t *testing.T) { checkQueues(t, l) })
 	t.Run("generators", func(t *testing.T) { checkGenerators(t, l) })
 	t.Run("link", func(t *testing.T) { checkSetLink(t, l) })
 	t.Run("reboot", func(t *testing.T) { checkSwitchedReboot(t, l) })
-	if found := l.Findings(); len(found) > 0 {
-		t.Errorf("findings: %v", found)
-	}
-	if err := l.Down(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	nothingLeft(t)
+	endSwitched(t, l)
 	checkCapture(t, filepath.Join(l.Dir(), "links", "lan.pcapng"))
 	checkCounters(t, filepath.Join(l.Dir(), "links", "lan.switch.json"))
 }
 
 // TestMachinesQEMU boots the same pair with the QEMU of this machine, which may be years older than the host image's.
 func TestMachinesQEMU(t *testing.T) {
+	t.Parallel()
 	if inside {
 		t.Skip("runs outside")
 	}
@@ -90,10 +82,21 @@ exec $lib/ld-linux-x86-64.so.2 --library-path $lib $usr/bin/qemu-system-x86_64 \
 // TestBorrowedQEMU is what TestMachinesQEMU runs.
 func TestBorrowedQEMU(t *testing.T) {
 	onlyInside(t)
+	endSwitched(t, bringSwitched(t))
+}
+
+// bringSwitched brings the pair up and carries data between its cards.
+func bringSwitched(t *testing.T) *Lab {
 	l := bring(t, switchedPair())
 	t.Run("addresses", func(t *testing.T) { addresses(t, l) })
 	t.Run("ping", func(t *testing.T) { checkSwitchedPings(t, l) })
 	t.Run("transfer", func(t *testing.T) { checkSwitchedTransfers(t, l) })
+	return l
+}
+
+// endSwitched takes it down, when it had nothing to say.
+func endSwitched(t *testing.T, l *Lab) {
+	t.Helper()
 	if found := l.Findings(); len(found) > 0 {
 		t.Errorf("findings: %v", found)
 	}

@@ -179,6 +179,7 @@ func TestBoot(t *testing.T) {
 		{secure, appliance, GPT, Raw, "Kernel is locked down from EFI Secure Boot", false},
 	} {
 		t.Run(fmt.Sprint(tc.name, " ", tc.image.Name, " ", tc.layout, " ", tc.format), func(t *testing.T) {
+			t.Parallel()
 			p := powerOn(t, host, tc.firmware, memory, stick(writeDisk(t, tc.image, host, tc.layout, tc.format), false)...)
 			p.until(bootTime, ready, "Kernel panic", "rescue>")
 			agent, hello := p.hello()
@@ -206,6 +207,7 @@ func TestBoot(t *testing.T) {
 
 // TestMenu boots the host's own menu: its first choice starts by itself.
 func TestMenu(t *testing.T) {
+	t.Parallel()
 	_, host := images(t)
 	if len(host.Menu) < 2 {
 		t.Fatalf("the host's menu has %d choices", len(host.Menu))
@@ -237,6 +239,7 @@ func TestSameBytesForReal(t *testing.T) {
 // TestTamperedKernel shows that Secure Boot is really on: the same disk with one bit of its kernel changed starts on
 // UEFI without it, and is refused with it.
 func TestTamperedKernel(t *testing.T) {
+	t.Parallel()
 	guest, host := images(t)
 	guest = talkative(t, guest)
 	disk := writeDisk(t, tampered(t, guest), host, GPT, Raw)

@@ -66,6 +66,7 @@ func lab(t *testing.T, host *manifest.Manifest, disk string) *pc {
 // folder is in use and part of the image's id, the network comes from QEMU's DHCP server, drivers of what the processor can do
 // are loaded, and the file system is clean.
 func TestQuickCatalogue(t *testing.T) {
+	t.Parallel()
 	_, host := images(t)
 	if host.RootFile() == "" {
 		t.Fatal("the host image has no root file system to boot")

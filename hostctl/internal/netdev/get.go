@@ -1,6 +1,7 @@
 package netdev
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -19,7 +20,7 @@ func Get(name string) (Link, error) {
 
 // List is the state of every link in the namespace, by index.
 func List() ([]Link, error) {
-	links, err := netlink.LinkList()
+	links, err := whole(netlink.LinkList)
 	if err != nil {
 		return nil, fmt.Errorf("list links: %w", err)
 	}
@@ -38,6 +39,17 @@ func List() ([]Link, error) {
 	return all, nil
 }
 
+// whole asks for a dump again while the kernel says that links or addresses changed in its middle (NLM_F_DUMP_INTR,
+// Documentation/userspace-api/netlink/intro.rst, Dump consistency).
+func whole[T any](dump func() ([]T, error)) (list []T, err error) {
+	for range 20 {
+		if list, err = dump(); !errors.Is(err, netlink.ErrDumpInterrupted) {
+			break
+		}
+	}
+	return list, err
+}
+
 // state converts; names by index spare a request per master.
 func state(l netlink.Link, names map[int]string) (Link, error) {
 	a := l.Attrs()
@@ -48,7 +60,7 @@ func state(l netlink.Link, names map[int]string) (Link, error) {
 	if a.MasterIndex > 0 {
 		s.Master = masterName(a.MasterIndex, names)
 	}
-	addrs, err := netlink.AddrList(l, netlink.FAMILY_ALL)
+	addrs, err := whole(func() ([]netlink.Addr, error) { return netlink.AddrList(l, netlink.FAMILY_ALL) })
 	if err != nil {
 		return Link{}, fmt.Errorf("list addresses of %s: %w", a.Name, err)
 	}

@@ -46,6 +46,7 @@ func spoil(c catalogue.Case, how func(*catalogue.T)) *catalogue.Case {
 // TestBadEnds shows on real guests that a kernel that panics, a guest that hangs and a QEMU that is killed are told apart, each
 // with what shows it.
 func TestBadEnds(t *testing.T) {
+	t.Parallel()
 	o := real(t)
 	o.cases, o.entry = badEnds, endsEntry
 	out, err := Run(t.Context(), o)

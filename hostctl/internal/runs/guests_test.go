@@ -94,11 +94,11 @@ func real(t *testing.T) Options {
 	if images == "" {
 		t.Skip("PICOLAB_IMAGES not set: run make test")
 	}
-	t.Setenv("PICOLAB_CACHE", t.TempDir())
-	p, err := place.New(images)
+	images, err := filepath.Abs(images)
 	if err != nil {
 		t.Fatal(err)
 	}
+	p := place.Place{Images: images, Cache: t.TempDir()}
 	var out testWriter = t.Log
 	return Options{Profile: catalogue.Quick, Axes: map[string][]string{"nic": {"virtio"}, "vhost": {"off"}, "backend": {"tap"}, "machine": {"q35"}}, Accel: "auto",
 		Place: p, Dir: filepath.Join(t.TempDir(), "run"), Stdout: out, Stderr: out}
@@ -122,6 +122,7 @@ func needTap(t *testing.T, out *report.Outcome) {
 
 // TestSabotage shows on real guests that cases find what is wrong.
 func TestSabotage(t *testing.T) {
+	t.Parallel()
 	o := real(t)
 	o.cases, o.entry = sabotaged, sabotageEntry
 	out, err := Run(t.Context(), o)
@@ -161,6 +162,7 @@ func checkMidWay(t *testing.T, results []report.Result) {
 
 // TestGuests runs cases that need one boot for real and looks at what is left.
 func TestGuests(t *testing.T) {
+	t.Parallel()
 	o := real(t)
 	o.Selectors = []string{"vnic.driver-info", "vnic.features-default", "vnic.link-status-on", "vhostnet.ping-oversize"}
 	out, err := Run(t.Context(), o)

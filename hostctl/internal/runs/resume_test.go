@@ -97,6 +97,7 @@ func TestResumeRefuses(t *testing.T) {
 
 // TestResume stops a run with real guests after its first result and goes on with it.
 func TestResume(t *testing.T) {
+	t.Parallel()
 	o := real(t)
 	o.Selectors = []string{"vnic.driver-info", "vnic.features-default"}
 	ctx, cancel := context.WithCancel(t.Context())
