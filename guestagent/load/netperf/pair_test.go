@@ -3,8 +3,11 @@ package netperf
 import (
 	"context"
 	"net"
+	"net/netip"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 var hosts = []string{"127.0.0.1", "::1"}
@@ -141,5 +144,48 @@ func TestDataOfTheOtherFamily(t *testing.T) {
 	}
 	if r.Remote.Address != "127.0.0.1" || r.Transactions != 10 {
 		t.Errorf("%+v", r)
+	}
+}
+
+// TestConnectOutlastsTheTimeout: the connections of a TCP_CRR are awaited for longer than their sockets' timeouts of a second.
+// The listener's queue is full at first: its kernel drops what comes (listen(2)).
+func TestConnectOutlastsTheTimeout(t *testing.T) {
+	o := &dataOptions{Protocol: unix.IPPROTO_TCP, Local: netip.MustParseAddrPort("127.0.0.1:0"), Priority: -1, TOS: -1}
+	listener, err := newSocket(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	if err := unix.Listen(listener.fd, 0); err != nil {
+		t.Fatal(err)
+	}
+	connect := func() error {
+		s, err := newSocket(o)
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		s.timeouts()
+		return s.connect(listener.local())
+	}
+	if err := connect(); err != nil { // fills the queue
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- connect() }()
+	select {
+	case err := <-done:
+		t.Fatalf("connected to a full queue: %v", err)
+	case <-time.After(1500 * time.Millisecond):
+	}
+	for range 2 {
+		s, _, err := listener.accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Close()
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }

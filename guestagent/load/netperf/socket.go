@@ -158,13 +158,14 @@ func (s *socket) local() netip.AddrPort {
 	return addrPort(sa)
 }
 
+// connect waits for as long as the kernel tries: a wait that a socket's timeout ended goes on (connect(2), EINPROGRESS).
 func (s *socket) connect(to netip.AddrPort) error {
 	for {
 		err := unix.Connect(s.fd, sockaddr(to))
 		if err == nil || errors.Is(err, unix.EISCONN) {
 			return nil
 		}
-		if !errors.Is(err, unix.EINTR) && !errors.Is(err, unix.EALREADY) {
+		if !errors.Is(err, unix.EINTR) && !errors.Is(err, unix.EALREADY) && !errors.Is(err, unix.EINPROGRESS) {
 			return fmt.Errorf("connect data socket to %s: %w", to, err)
 		}
 	}
