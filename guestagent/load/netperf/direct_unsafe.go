@@ -1,6 +1,8 @@
 package netperf
 
 import (
+	"encoding/binary"
+	"net/netip"
 	"runtime"
 	"sync/atomic"
 	"syscall"
@@ -25,28 +27,68 @@ func (s *socket) direct() {
 		return
 	}
 	s.placed = true
-	s.timeouts()
+	s.timeouts(true)
 }
 
-// timeouts lets signals end calls; a call that times out is made again.
-func (s *socket) timeouts() {
+// shortSend is how many bytes any new connection takes without a wait: socket(7) doubles the least SO_SNDBUF to 2048.
+const shortSend = 1024
+
+// timeouts lets signals end calls; a call that times out is made again. Sends that never wait need no timeout.
+func (s *socket) timeouts(sendsWait bool) {
 	timeout := unix.NsecToTimeval(int64(time.Second))
-	e1 := unix.SetsockoptTimeval(s.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout)
-	e2 := unix.SetsockoptTimeval(s.fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &timeout)
-	s.isDirect = e1 == nil && e2 == nil
+	err := unix.SetsockoptTimeval(s.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout)
+	if err == nil && sendsWait {
+		err = unix.SetsockoptTimeval(s.fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &timeout)
+	}
+	s.isDirect = err == nil
 }
 
-// directCall is recvfrom(2) or sendto(2) of b, which may be empty, without an address; or accept4(2), without a b.
-func (s *socket) directCall(number uintptr, b []byte, flags uintptr) (int, error) {
+// directCall is recvfrom(2) or sendto(2) of b, which may be empty, without an address.
+func (s *socket) directCall(number uintptr, b []byte) (int, error) {
 	for {
-		n, _, e := syscall.RawSyscall6(number, uintptr(s.fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), flags, 0, 0)
-		switch e {
-		case 0:
+		n, _, e := syscall.RawSyscall6(number, uintptr(s.fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), 0, 0, 0)
+		if e == 0 {
 			return int(n), nil
-		case unix.EINTR, unix.EAGAIN:
-			runtime.Gosched() // what the signal was for
-		default:
+		}
+		if !interrupted(e) {
 			return 0, e
 		}
 	}
+}
+
+// directAccept is accept4(2). The address comes with the connection: to ask for it would be two calls more, as
+// [unix.Getpeername] looks up the protocol too.
+func (s *socket) directAccept() (int, netip.AddrPort, error) {
+	for {
+		var from [unix.SizeofSockaddrInet6]byte
+		length := uint32(len(from))
+		fd, _, e := syscall.RawSyscall6(unix.SYS_ACCEPT4, uintptr(s.fd), uintptr(unsafe.Pointer(&from)), uintptr(unsafe.Pointer(&length)), unix.SOCK_CLOEXEC, 0, 0)
+		if e == 0 {
+			return int(fd), rawAddrPort(&from), nil
+		}
+		if !interrupted(e) {
+			return -1, netip.AddrPort{}, e
+		}
+	}
+}
+
+// interrupted lets others run when a signal or the timeout ended a call.
+func interrupted(e syscall.Errno) bool {
+	if e != unix.EINTR && e != unix.EAGAIN {
+		return false
+	}
+	runtime.Gosched()
+	return true
+}
+
+// rawAddrPort reads a sockaddr_in or sockaddr_in6, ip(7) and ipv6(7).
+func rawAddrPort(b *[unix.SizeofSockaddrInet6]byte) netip.AddrPort {
+	port := binary.BigEndian.Uint16(b[2:])
+	switch binary.NativeEndian.Uint16(b[:]) {
+	case unix.AF_INET:
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[4:8])), port)
+	case unix.AF_INET6:
+		return netip.AddrPortFrom(netip.AddrFrom16([16]byte(b[8:24])), port)
+	}
+	return netip.AddrPort{}
 }

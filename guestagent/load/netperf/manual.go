@@ -22,6 +22,9 @@ Test options:
 A list is output selectors with commas, a file with such, "all", or "?" to see
 them. Sizes may end in K, M, G (powers of 1024) or k, m, g (of 1000).
 
+The receiver of a stream sleeps until half of what it reads at a time (-M) is
+there, and so wakes less often than the original, which does for any byte.
+
 The exit code is 0, 1 when a test failed, and 2 when the command line is wrong.
 `
 }

@@ -165,7 +165,7 @@ func TestConnectOutlastsTheTimeout(t *testing.T) {
 			return err
 		}
 		defer s.Close()
-		s.timeouts()
+		s.timeouts(true)
 		return s.connect(listener.local())
 	}
 	if err := connect(); err != nil { // fills the queue

@@ -122,13 +122,17 @@ func (r *run) connections(stop *stopper) error {
 	in, out := r.buffers()
 	last := r.sock
 	last.direct()
+	options := r.options(r.local.Addr())
+	if options.Congestion == systemCongestion(options) {
+		options.Congestion = "" // a call less for each connection
+	}
 	dial := func() (*socket, error) {
-		s, err := newSocket(r.options(r.local.Addr()))
+		s, err := newSocket(options)
 		if err != nil {
 			return nil, err
 		}
 		if last.isDirect {
-			s.timeouts()
+			s.timeouts(r.Request > shortSend)
 		}
 		stop.guard(s, unix.SHUT_RDWR)
 		if err := s.connect(r.peer); err != nil {

@@ -115,6 +115,18 @@ func (s *socket) setCongestion(name string) error {
 	return nil
 }
 
+// systemCongestion is the congestion control of sockets for which none is named, "" when that is not known.
+func systemCongestion(o *dataOptions) string {
+	unnamed := *o
+	unnamed.Congestion = ""
+	s, err := newSocket(&unnamed)
+	if err != nil {
+		return ""
+	}
+	defer s.Close()
+	return s.congestion()
+}
+
 // congestion is the name of the congestion control in force, "" for UDP.
 func (s *socket) congestion() string {
 	name, err := unix.GetsockoptString(s.fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION)
@@ -181,9 +193,9 @@ func (s *socket) listen() error {
 // accept takes a connection; options of the listening socket hold for it, except those of the addresses.
 func (s *socket) accept() (*socket, netip.AddrPort, error) {
 	for {
-		fd, sa, err := s.acceptOne()
+		fd, from, err := s.acceptOne()
 		if err == nil {
-			return &socket{fd: fd, isDirect: s.isDirect}, addrPort(sa), nil // timeouts are inherited
+			return &socket{fd: fd, isDirect: s.isDirect}, from, nil // timeouts are inherited
 		}
 		if !errors.Is(err, unix.EINTR) && !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.ECONNABORTED) {
 			return nil, netip.AddrPort{}, fmt.Errorf("accept data connection: %w", err)
@@ -191,26 +203,18 @@ func (s *socket) accept() (*socket, netip.AddrPort, error) {
 	}
 }
 
-func (s *socket) acceptOne() (int, unix.Sockaddr, error) {
-	if !s.isDirect {
-		return unix.Accept4(s.fd, unix.SOCK_CLOEXEC)
+func (s *socket) acceptOne() (int, netip.AddrPort, error) {
+	if s.isDirect {
+		return s.directAccept()
 	}
-	fd, err := s.directCall(unix.SYS_ACCEPT4, nil, unix.SOCK_CLOEXEC)
-	if err != nil {
-		return -1, nil, err
-	}
-	peer, err := unix.Getpeername(fd)
-	if err != nil { // it is gone already
-		_ = unix.Close(fd)
-		return -1, nil, unix.ECONNABORTED
-	}
-	return fd, peer, nil
+	fd, sa, err := unix.Accept4(s.fd, unix.SOCK_CLOEXEC)
+	return fd, addrPort(sa), err
 }
 
 // read fills part of b; 0 is the end of a stream, or an empty datagram.
 func (s *socket) read(b []byte) (int, error) {
 	if s.isDirect {
-		return s.directCall(unix.SYS_RECVFROM, b, 0)
+		return s.directCall(unix.SYS_RECVFROM, b)
 	}
 	for {
 		n, err := unix.Read(s.fd, b)
@@ -223,7 +227,7 @@ func (s *socket) read(b []byte) (int, error) {
 // write sends part of b. SIGPIPE does no harm: the runtime ignores it on what is not standard output.
 func (s *socket) write(b []byte) (int, error) {
 	if s.isDirect {
-		return s.directCall(unix.SYS_SENDTO, b, 0)
+		return s.directCall(unix.SYS_SENDTO, b)
 	}
 	for {
 		n, err := unix.Write(s.fd, b)

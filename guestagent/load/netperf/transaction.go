@@ -1,7 +1,6 @@
 package netperf
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net/netip"
@@ -164,17 +163,17 @@ func (t *transfer) acceptAndAnswer(listener *socket, request, answer []byte, lim
 			continue
 		}
 		t.answerOne(conn, request, answer)
+		t.stop.guard(listener, unix.SHUT_RDWR)
 		last()
 	}
 	return t.stop.err()
 }
 
-// answerOne serves one transaction; the end of the test's context interrupts it.
+// answerOne serves one transaction; the end of the test interrupts it.
 func (t *transfer) answerOne(conn *socket, request, answer []byte) {
 	defer conn.Close()
 	t.sock = conn
-	unhook := context.AfterFunc(t.stop.ctx, func() { conn.interrupt(unix.SHUT_RDWR) })
-	defer unhook()
+	t.stop.guard(conn, unix.SHUT_RDWR)
 	if t.receiveAll(request) == nil && t.sendAll(answer) == nil {
 		t.transacted()
 	}
