@@ -135,20 +135,12 @@ func checkHello(t *testing.T, v *VM) {
 	}
 }
 
-// join gives both guests their planned addresses.
+// checkPing gives both guests their planned addresses.
 func checkPing(t *testing.T, l *Lab) {
 	ctx, cancel := context.WithTimeout(t.Context(), l.Timeout(WaitTransfer))
 	defer cancel()
 	for _, v := range l.Guests() {
-		link, err := v.Agent().LinkByMAC(ctx, v.MAC(0), l.Timeout(WaitLink))
-		if err != nil {
-			t.Fatal(err)
-		}
-		up := true
-		if err := v.Agent().AddAddr(ctx, link.GetName(), v.Addr(0)); err != nil {
-			t.Fatal(err)
-		}
-		if err := v.Agent().SetLink(ctx, link.GetName(), client.LinkChange{Up: &up}); err != nil {
+		if err := v.Connect(ctx); err != nil {
 			t.Fatal(err)
 		}
 	}

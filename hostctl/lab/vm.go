@@ -168,7 +168,7 @@ func (v *VM) NetdevID(i int) string { return deviceID(i) + ".net" }
 func (v *VM) DeviceID(i int) string { return deviceID(i) }
 
 // Addr is the address planned for the i-th NIC on its link; invalid when the NIC has no link or the link no addresses.
-// Nothing assigns it: a case does, with the agent.
+// Connect assigns it, or a case does, with the agent.
 func (v *VM) Addr(i int) netip.Prefix {
 	n := v.lab.Link(v.spec.NICs[i].Link)
 	if n == nil {

@@ -64,6 +64,9 @@ func checkExec(t *testing.T, w *world) {
 	if out, _ := w.hostctl(0, "from stdin", "exec", "-i", "life/b", "cat"); out != "from stdin" {
 		t.Errorf("cat: %q", out)
 	}
+	if out, _ := w.hostctl(0, "", "exec", "life/b", "--", "ping", "-c", "1", "10.77.0.2"); !strings.Contains(out, "10.77.0.2") {
+		t.Errorf("b pings a: %q", out)
+	}
 	w.hostctl(1, "", "exec", "life/a", "--", "false")
 	w.hostctl(exitNotFound, "", "exec", "life/a", "--", "no-such-command")
 	w.hostctl(exitNotFound, "", "exec", "life/host", "--", "/no/such/command")

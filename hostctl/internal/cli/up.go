@@ -37,7 +37,8 @@ func upCmd(e *Env) *cobra.Command {
 		Short: "Boot a lab and leave it running",
 		Long: `Boots the guests of a spec, or as many as --guests says, each with one NIC per --nic
 on the link "lan" (host address 10.77.0.1/24) or behind QEMU's user network, and
-returns once every guest's agent has answered. Two labs cannot have one name.
+returns once every guest's agent has answered and its cards are up with the addresses
+that ps shows (behind the user network 10.0.2.15). Two labs cannot have one name.
 
 A NIC's backend is tap, vale (our own switch, which needs neither /dev/net/tun nor
 root: vhost-user for virtio, a socket for other models), vhost-user (the same, for

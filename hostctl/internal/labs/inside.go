@@ -3,6 +3,7 @@ package labs
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -86,9 +87,22 @@ func (k *keeper) up(ctx context.Context, spec lab.Spec) (*lab.Lab, error) {
 	l, err := lab.Up(ctx, spec, lab.Env{
 		Dir: place.InsideOut, Images: place.InsideImages, Cache: place.InsideCache, Logf: logf, OnState: k.save,
 	})
+	if err == nil {
+		err = connect(ctx, l)
+	}
 	stop()
 	<-watched
 	return l, err
+}
+
+// connect makes the guests reachable at the addresses that the lab's state tells, or takes the lab down.
+func connect(ctx context.Context, l *lab.Lab) error {
+	for _, v := range l.Guests() {
+		if err := v.Connect(ctx); err != nil {
+			return errors.Join(err, l.Down(context.WithoutCancel(ctx)))
+		}
+	}
+	return nil
 }
 
 // readerGone waits until nobody reads the pipe any more (poll(2), POLLERR) or ctx ends, and says which.

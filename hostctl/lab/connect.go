@@ -1,0 +1,49 @@
+package lab
+
+import (
+	"context"
+	"net/netip"
+
+	"picolab/guestagent/client"
+)
+
+// What QEMU's user network expects of its guest (qemu(1), -netdev user).
+var (
+	userAddr   = netip.MustParsePrefix("10.0.2.15/24")
+	userRouter = netip.MustParseAddr("10.0.2.2")
+)
+
+// Connect takes the guest's cards up and gives them their addresses: those of their links, see Addr, and behind backend
+// user the one that QEMU's network is for, with a route to everywhere. Errors are *GuestError.
+func (v *VM) Connect(ctx context.Context) error {
+	if v.spec.Bare() {
+		return nil
+	}
+	for i := range v.spec.NICs {
+		if err := v.connect(ctx, i); err != nil {
+			return &GuestError{Guest: v.spec.Name, Err: err}
+		}
+	}
+	return nil
+}
+
+func (v *VM) connect(ctx context.Context, i int) error {
+	agent := v.Agent()
+	link, err := agent.LinkByMAC(ctx, v.MAC(i), v.lab.Timeout(WaitDriver))
+	if err != nil {
+		return err
+	}
+	if err := agent.LinkUp(ctx, link.GetName()); err != nil {
+		return err
+	}
+	if addr := v.Addr(i); addr.IsValid() {
+		return agent.AddAddr(ctx, link.GetName(), addr)
+	}
+	if v.spec.NICs[i].Backend != BackendUser {
+		return nil
+	}
+	if err := agent.AddAddr(ctx, link.GetName(), userAddr); err != nil {
+		return err
+	}
+	return agent.AddRoute(ctx, client.Route{Gateway: userRouter, Link: link.GetName()})
+}
