@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"picolab/guestagent/module"
@@ -17,8 +18,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lookAgain is the pause between two looks at the devices there are.
-const lookAgain = 100 * time.Millisecond
+const (
+	lookAgain = 50 * time.Millisecond // between two looks at the devices there are
+	// usbTime is for a stick to show before the drivers of everything else are loaded, which takes as long.
+	usbTime = time.Second
+)
 
 // finder looks for the root.
 type finder struct {
@@ -41,20 +45,29 @@ func (f *finder) find() (string, error) {
 			return "", err
 		}
 	}
+	var loading sync.WaitGroup
+	var others time.Time // when it is their turn
+	loading.Go(func() { f.need("squashfs", "overlay") })
 	switch {
 	case f.Device == "":
+		loading.Go(func() { f.need("loop", "vfat", "nls_cp437", "nls_ascii") })
 		f.drivers(usbHost) // they look for sticks while the rest is loaded
-		f.need("usb_storage", "sd_mod", "loop", "vfat", "nls_cp437", "nls_ascii")
+		f.need("usb_storage", "sd_mod")
+		if len(f.aliases) > 0 {
+			others = time.Now().Add(usbTime)
+		}
 	case strings.HasPrefix(f.Device, "/dev/vd"):
 		f.need("virtio_blk") // a virtual machine's disk is there at once: the other drivers can wait
 	}
-	f.need("squashfs", "overlay")
+	loading.Wait()
 	for end := time.Now().Add(f.Wait); ; time.Sleep(lookAgain) {
 		device, err := f.look()
 		if device != "" || err != nil {
 			return device, err
 		}
-		f.drivers(anyDevice)
+		if time.Now().After(others) {
+			f.drivers(anyDevice)
+		}
 		if time.Now().After(end) {
 			return "", f.failure()
 		}

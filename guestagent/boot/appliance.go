@@ -31,7 +31,6 @@ func (g *guest) enter(cmdline string) (appliance.State, bool) {
 
 // openSite takes in what the stick's site folder says, before anybody can look.
 func (g *guest) openSite(s appliance.State) {
-	check("mount", mountAll("/", machineMounts))
 	o := site.Options{
 		Image: g.conf.Image, Run: g.conf.Cmdline["run"], Off: g.conf.Cmdline["site"] == "off",
 		Children: g.children, Modules: g.modules, Console: os.Stdout, Logf: logf, Power: power,
@@ -51,9 +50,8 @@ func (g *guest) openSite(s appliance.State) {
 	logf("root file system of %s after %.1f s", filepath.Base(s.Device), s.Took)
 }
 
-// work does what the site folder asks for, once drivers are loaded. They are loaded at once: nobody's Hello is waited for.
+// work does what the site folder asks for, once drivers are loaded.
 func (g *guest) work(ctx context.Context) {
-	g.plug.greet()
 	select {
 	case <-g.plug.done:
 	case <-ctx.Done():

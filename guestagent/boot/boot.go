@@ -82,7 +82,12 @@ func (g *guest) prepare() {
 	}
 	check("host name", setHostname(g.conf.Hostname))
 	g.plug = newColdPlug(g.modules, g.conf.Modules)
-	check("load modules", g.plug.first())
+	if entered {
+		g.plug.last = func() { check("mount", mountAll("/", machineMounts)) }
+	}
+	if g.conf.Token != "" { // nobody else could call
+		check("load modules", g.plug.first())
+	}
 	g.children.Run()
 }
 

@@ -30,7 +30,8 @@ var mounts = []mountPoint{
 	{"tmpfs", "tmp", "tmpfs", unix.MS_NOSUID | unix.MS_NODEV, "mode=1777,size=90%"},
 }
 
-// machineMounts are what an appliance has beside these: for DPDK's memory, and for the maps of XDP programs.
+// machineMounts are what an appliance has beside these: for DPDK's memory, and for the maps of XDP programs. They are made
+// last: for what fills bpf's the kernel asks modprobe, which takes half a second under emulation.
 var machineMounts = []mountPoint{
 	{"hugetlbfs", "dev/hugepages", "hugetlbfs", unix.MS_NOSUID | unix.MS_NODEV, "mode=0700"},
 	{"bpf", "sys/fs/bpf", "bpf", safe, "mode=0700"},

@@ -22,6 +22,7 @@ var vsockModules = []string{"vmw_vsock_virtio_transport"}
 type coldPlug struct {
 	set   *module.Set
 	named []string
+	last  func()        // what else there is to do before done; may be nil
 	done  chan struct{} // closed when the devices present at boot are served
 
 	greeted chan struct{} // closed at the first Hello
@@ -50,7 +51,7 @@ func (p *coldPlug) first() error {
 // greet lets run begin.
 func (p *coldPlug) greet() { p.once.Do(func() { close(p.greeted) }) }
 
-// patience is how long run leaves the only CPU to whoever is about to say Hello.
+// patience is how long run leaves the only CPU to whoever is about to say Hello, or to the first prompt.
 const patience = time.Second
 
 // run loads the named modules in order, then by the devices' aliases. It begins at the first Hello: what waits for devices
@@ -71,6 +72,9 @@ func (p *coldPlug) run(ctx context.Context) {
 		}
 		loaded, err := p.set.LoadAlias(alias)
 		p.note(alias[:min(len(alias), aliasShown)], loaded, err)
+	}
+	if p.last != nil {
+		p.last()
 	}
 }
 

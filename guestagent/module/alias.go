@@ -5,8 +5,6 @@ import "slices"
 // LoadAlias loads every module that claims a device (its modalias file's content) and says which were new. Most devices
 // have none, which is no error.
 func (s *Set) LoadAlias(modalias string) ([]string, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	var all []string
 	for _, n := range s.match(modalias) {
 		l, err := s.load(n, nil)

@@ -22,12 +22,13 @@ import (
 type Set struct {
 	dir string
 
-	mu      sync.Mutex
 	files   map[string]string   // name -> path below dir
 	deps    map[string][]string // name -> names it needs
 	builtin map[string]bool
 	aliases []alias
-	params  map[string][]string // of the kernel's command line
+
+	mu     sync.Mutex
+	params map[string][]string // of the kernel's command line
 }
 
 type alias struct {
@@ -124,13 +125,11 @@ func (s *Set) Configure(cmdline string) {
 // Load loads a module after what it depends on; params are key=value. One that is loaded or built in is not an error;
 // an unknown one is fs.ErrNotExist. A name may also be an alias.
 func (s *Set) Load(name string, params ...string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	_, err := s.load(name, params)
 	return err
 }
 
-// load says which modules were new.
+// load says which modules were new. Several may load at once: the kernel lets those that need a module wait for it.
 func (s *Set) load(name string, params []string) (loaded []string, err error) {
 	order, err := s.order(name)
 	if err != nil {
@@ -140,7 +139,7 @@ func (s *Set) load(name string, params []string) (loaded []string, err error) {
 		if live(n) {
 			continue
 		}
-		p := s.params[n]
+		p := s.given(n)
 		if i == len(order)-1 {
 			p = slices.Concat(p, params)
 		}
@@ -153,6 +152,13 @@ func (s *Set) load(name string, params []string) (loaded []string, err error) {
 		}
 	}
 	return loaded, nil
+}
+
+// given are the parameters of a module on the kernel's command line.
+func (s *Set) given(name string) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.params[name]
 }
 
 // order lists the modules behind a name or alias, each after what it depends on, without the built-in ones.
@@ -183,10 +189,11 @@ func (s *Set) appendTree(order []string, name string, seen map[string]bool) []st
 	return append(order, name)
 }
 
-// live says whether a module is loaded: only loadable ones have a state.
+// live says whether a module is loaded: only loadable ones have a state. One that is coming is not; to insert it too is to
+// wait for it.
 func live(name string) bool {
-	_, err := os.Stat("/sys/module/" + name + "/initstate")
-	return err == nil
+	state, err := os.ReadFile("/sys/module/" + name + "/initstate")
+	return err == nil && string(state) == "live\n"
 }
 
 // insert is finit_module(2); false when the module is there already.
@@ -205,8 +212,6 @@ func insert(file string, params []string) (bool, error) {
 
 // Unload is delete_module(2): EBUSY when something uses the module, ENOENT when it is not loaded.
 func (s *Set) Unload(name string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	n := Name(name)
 	if err := unix.DeleteModule(n, unix.O_NONBLOCK); err != nil {
 		return fmt.Errorf("unload module %s: %w", n, err)
