@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 
 	"picolab/guestagent/client"
@@ -19,9 +20,11 @@ func (v *VM) Connect(ctx context.Context) error {
 	if v.spec.Bare() {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, v.lab.Timeout(WaitTransfer))
+	defer cancel()
 	for i := range v.spec.NICs {
 		if err := v.connect(ctx, i); err != nil {
-			return &GuestError{Guest: v.spec.Name, Err: err}
+			return v.blame(fmt.Errorf("connect %s: %w", v.spec.NICs[i].Model, err))
 		}
 	}
 	return nil

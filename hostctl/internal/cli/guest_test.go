@@ -23,7 +23,7 @@ import (
 // TestLifecycle takes one lab of two guests through every verb.
 func TestLifecycle(t *testing.T) {
 	w := newWorld(t)
-	out, progress := w.hostctl(0, "", "up", "--name", "life", "--guests", "2", "--nic", "virtio-net-pci")
+	out, progress := w.hostctl(0, "", "up", "--name", "life", "--guests", "2", "--nic", "virtio-net-pci", "--nic", "e1000@user")
 	if out != "lab life is up: life/a life/b\n" || !strings.Contains(progress, "for Hello from b") {
 		t.Errorf("up: %q\n%s", out, progress)
 	}
@@ -66,6 +66,9 @@ func checkExec(t *testing.T, w *world) {
 	}
 	if out, _ := w.hostctl(0, "", "exec", "life/b", "--", "ping", "-c", "1", "10.77.0.2"); !strings.Contains(out, "10.77.0.2") {
 		t.Errorf("b pings a: %q", out)
+	}
+	if out, _ := w.hostctl(0, "", "exec", "life/a", "--", "cat", "/proc/net/route"); !strings.Contains(out, "\t0202000A\t") { // 10.0.2.2
+		t.Errorf("routes: %q", out)
 	}
 	w.hostctl(1, "", "exec", "life/a", "--", "false")
 	w.hostctl(exitNotFound, "", "exec", "life/a", "--", "no-such-command")
