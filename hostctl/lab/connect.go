@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"time"
 
 	"picolab/guestagent/client"
 )
@@ -15,7 +16,8 @@ var (
 )
 
 // Connect takes the guest's cards up and gives them their addresses: those of their links, see Addr, and behind backend
-// user the one that QEMU's network is for, with a route to everywhere. Errors are *GuestError.
+// user the one that QEMU's network is for, with a route to everywhere. It waits for their carriers: cards that negotiate
+// take seconds, longer than an address is asked for. Errors are *GuestError.
 func (v *VM) Connect(ctx context.Context) error {
 	if v.spec.Bare() {
 		return nil
@@ -25,6 +27,11 @@ func (v *VM) Connect(ctx context.Context) error {
 	for i := range v.spec.NICs {
 		if err := v.connect(ctx, i); err != nil {
 			return v.blame(fmt.Errorf("connect %s: %w", v.spec.NICs[i].Model, err))
+		}
+	}
+	for i := range v.spec.NICs {
+		if err := v.awaitCarrier(ctx, i); err != nil {
+			return v.blame(fmt.Errorf("wait for the carrier of %s: %w", v.spec.NICs[i].Model, err))
 		}
 	}
 	return nil
@@ -50,3 +57,24 @@ func (v *VM) connect(ctx context.Context, i int) error {
 	}
 	return agent.AddRoute(ctx, client.Route{Gateway: userRouter, Link: link.GetName()})
 }
+
+// awaitCarrier waits until a card is operational. One that never is only told of: the guest can be reached without it.
+func (v *VM) awaitCarrier(ctx context.Context, i int) error {
+	limit := v.lab.Timeout(WaitDriver)
+	v.lab.logf("waiting up to %v for the carrier of %s's %s", limit, v.spec.Name, v.spec.NICs[i].Model)
+	for end := time.Now().Add(limit); ; time.Sleep(carrierPoll) {
+		link, err := v.Agent().LinkByMAC(ctx, v.MAC(i), v.lab.Timeout(WaitLink))
+		if err != nil {
+			return err
+		}
+		if link.GetCarrier() {
+			return nil
+		}
+		if time.Now().After(end) {
+			v.lab.logf("%s's %s has no carrier after %v", v.spec.Name, v.spec.NICs[i].Model, limit)
+			return nil
+		}
+	}
+}
+
+const carrierPoll = 20 * time.Millisecond

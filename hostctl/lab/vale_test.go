@@ -133,11 +133,11 @@ func give(t *testing.T, l *Lab, guest string, card int, addr netip.Prefix) {
 	if err := v.Agent().AddAddr(ctx, link.GetName(), addr); err != nil {
 		t.Fatal(err)
 	}
-	awaitCarrier(t, l, v, card, "up") // cards that negotiate take a while
+	awaitOperstate(t, l, v, card, "up") // cards that negotiate take a while
 }
 
-// awaitCarrier waits for a card's operstate.
-func awaitCarrier(t *testing.T, l *Lab, v *VM, card int, want string) {
+// awaitOperstate waits for a card's operstate.
+func awaitOperstate(t *testing.T, l *Lab, v *VM, card int, want string) {
 	t.Helper()
 	for deadline := time.Now().Add(l.Timeout(WaitDriver)); ; time.Sleep(20 * time.Millisecond) {
 		link, err := v.Agent().LinkByMAC(t.Context(), v.MAC(card), l.Timeout(WaitLink))
@@ -256,9 +256,9 @@ func checkSetLink(t *testing.T, l *Lab) {
 		}
 	}
 	set(false)
-	awaitCarrier(t, l, a, 0, "down")
+	awaitOperstate(t, l, a, 0, "down")
 	set(true)
-	awaitCarrier(t, l, a, 0, "up")
+	awaitOperstate(t, l, a, 0, "up")
 	ping(t, t.Context(), l, l.Host(), a.Addr(0).Addr())
 }
 
