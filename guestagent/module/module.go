@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -26,9 +25,7 @@ type Set struct {
 	deps    map[string][]string // name -> names it needs
 	builtin map[string]bool
 	aliases []alias
-
-	mu     sync.Mutex
-	params map[string][]string // of the kernel's command line
+	params  map[string][]string // of the kernel's command line
 }
 
 type alias struct {
@@ -104,10 +101,8 @@ func Name(file string) string {
 }
 
 // Configure takes the parameters of modules that are on the kernel's command line, name.parameter=value, as modprobe(8)
-// does. The kernel itself sees to those of what is built in. A value in quotes may not have spaces.
+// does. The kernel itself sees to those of what is built in. A value in quotes may not have spaces. It comes before any Load.
 func (s *Set) Configure(cmdline string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.params = make(map[string][]string)
 	for _, word := range strings.Fields(cmdline) {
 		key, value, valued := strings.Cut(word, "=")
@@ -139,7 +134,7 @@ func (s *Set) load(name string, params []string) (loaded []string, err error) {
 		if live(n) {
 			continue
 		}
-		p := s.given(n)
+		p := s.params[n]
 		if i == len(order)-1 {
 			p = slices.Concat(p, params)
 		}
@@ -152,13 +147,6 @@ func (s *Set) load(name string, params []string) (loaded []string, err error) {
 		}
 	}
 	return loaded, nil
-}
-
-// given are the parameters of a module on the kernel's command line.
-func (s *Set) given(name string) []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.params[name]
 }
 
 // order lists the modules behind a name or alias, each after what it depends on, without the built-in ones.

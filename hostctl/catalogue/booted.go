@@ -25,6 +25,7 @@ type Agent interface {
 	Dmesg(ctx context.Context, follow bool, fn func(line string)) error
 
 	Links(ctx context.Context) ([]*wire.Link, error)
+	LinkByMAC(ctx context.Context, mac string, wait time.Duration) (*wire.Link, error)
 	SetLink(ctx context.Context, name string, ch client.LinkChange) error
 	AddVLAN(ctx context.Context, parent, name string, id int) error
 	DelLink(ctx context.Context, name string) error

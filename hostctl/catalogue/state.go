@@ -36,7 +36,7 @@ func prepare(ctx context.Context, b Booted) error {
 }
 
 func prepareCard(ctx context.Context, b Booted, m Machine, c Card) error {
-	l, err := appear(ctx, b, m.Agent(), c.MAC)
+	l, err := m.Agent().LinkByMAC(ctx, c.MAC, b.Timeout(lab.WaitDriver))
 	if err != nil {
 		return err
 	}
@@ -51,27 +51,6 @@ func prepareCard(ctx context.Context, b Booted, m Machine, c Card) error {
 		return err
 	}
 	return answer(ctx, b, c.Addr.Addr())
-}
-
-// appear waits for the link of a card: drivers are loaded while the agent
-// already talks.
-func appear(ctx context.Context, b Booted, a Agent, mac string) (*wire.Link, error) {
-	ctx, cancel := context.WithTimeout(ctx, b.Timeout(lab.WaitDriver))
-	defer cancel()
-	for {
-		links, err := a.Links(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if i := slices.IndexFunc(links, ByMAC(mac)); i >= 0 {
-			return links[i], nil
-		}
-		select {
-		case <-time.After(pollEvery):
-		case <-ctx.Done():
-			return nil, wire.Errorf(wire.Code_NOT_FOUND, "no link with address %s after %v", mac, b.Timeout(lab.WaitDriver))
-		}
-	}
 }
 
 // answer pings an address until it replies or the table's time for a link is

@@ -25,7 +25,7 @@ func (v *VM) Connect(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, v.lab.Timeout(WaitTransfer))
 	defer cancel()
 	for i := range v.spec.NICs {
-		if err := v.connect(ctx, i); err != nil {
+		if err := v.connect(ctx, i, v.Addr(i)); err != nil {
 			return v.blame(fmt.Errorf("connect %s: %w", v.spec.NICs[i].Model, err))
 		}
 	}
@@ -37,7 +37,7 @@ func (v *VM) Connect(ctx context.Context) error {
 	return nil
 }
 
-func (v *VM) connect(ctx context.Context, i int) error {
+func (v *VM) connect(ctx context.Context, i int, addr netip.Prefix) error {
 	agent := v.Agent()
 	link, err := agent.LinkByMAC(ctx, v.MAC(i), v.lab.Timeout(WaitDriver))
 	if err != nil {
@@ -46,7 +46,7 @@ func (v *VM) connect(ctx context.Context, i int) error {
 	if err := agent.LinkUp(ctx, link.GetName()); err != nil {
 		return err
 	}
-	if addr := v.Addr(i); addr.IsValid() {
+	if addr.IsValid() {
 		return agent.AddAddr(ctx, link.GetName(), addr)
 	}
 	if v.spec.NICs[i].Backend != BackendUser {
@@ -58,7 +58,8 @@ func (v *VM) connect(ctx context.Context, i int) error {
 	return agent.AddRoute(ctx, client.Route{Gateway: userRouter, Link: link.GetName()})
 }
 
-// awaitCarrier waits until a card is operational. One that never is only told of: the guest can be reached without it.
+// awaitCarrier waits until a card has a carrier and lets packets out, which is told later (Linux, net/core/link_watch.c).
+// One that never does is only told of: the guest can be reached without it.
 func (v *VM) awaitCarrier(ctx context.Context, i int) error {
 	limit := v.lab.Timeout(WaitDriver)
 	v.lab.logf("waiting up to %v for the carrier of %s's %s", limit, v.spec.Name, v.spec.NICs[i].Model)
@@ -67,7 +68,7 @@ func (v *VM) awaitCarrier(ctx context.Context, i int) error {
 		if err != nil {
 			return err
 		}
-		if link.GetCarrier() {
+		if link.GetCarrier() && link.GetOperstate() != "down" {
 			return nil
 		}
 		if time.Now().After(end) {

@@ -122,15 +122,8 @@ func give(t *testing.T, l *Lab, guest string, card int, addr netip.Prefix) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 4*l.Timeout(WaitDriver))
 	defer cancel()
-	v, up := l.Guest(guest), true
-	link, err := v.Agent().LinkByMAC(ctx, v.MAC(card), l.Timeout(WaitDriver))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := v.Agent().SetLink(ctx, link.GetName(), client.LinkChange{Up: &up}); err != nil {
-		t.Fatal(err)
-	}
-	if err := v.Agent().AddAddr(ctx, link.GetName(), addr); err != nil {
+	v := l.Guest(guest)
+	if err := v.connect(ctx, card, addr); err != nil {
 		t.Fatal(err)
 	}
 	awaitOperstate(t, l, v, card, "up") // cards that negotiate take a while

@@ -123,7 +123,7 @@ func (r *run) connections(stop *stopper) error {
 	last := r.sock
 	last.direct()
 	options := r.options(r.local.Addr())
-	if options.Congestion == systemCongestion(options) {
+	if options.Congestion != "" && options.Congestion == systemCongestion(options) {
 		options.Congestion = "" // a call less for each connection
 	}
 	dial := func() (*socket, error) {

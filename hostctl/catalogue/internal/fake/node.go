@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"picolab/guestagent/client"
 	"picolab/guestagent/wire"
@@ -184,6 +185,18 @@ func (n *node) Links(context.Context) ([]*wire.Link, error) {
 		all = append(all, c)
 	}
 	return all, nil
+}
+
+// LinkByMAC implements catalogue.Agent.
+func (n *node) LinkByMAC(ctx context.Context, mac string, _ time.Duration) (*wire.Link, error) {
+	links, err := n.Links(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if i := slices.IndexFunc(links, catalogue.ByMAC(mac)); i >= 0 {
+		return links[i], nil
+	}
+	return nil, wire.Errorf(wire.Code_NOT_FOUND, "no link with address %s", mac)
 }
 
 // SetLink implements catalogue.Agent.
