@@ -64,7 +64,8 @@ var layers = []struct {
 	{"hostctl/launch", agent + "guestagent/load/getopt guestagent/transport hostctl/internal/... hostctl/vale/ctl hostctl/vhostuser/vvsock images/manifest"},
 	{"hostctl", "hostctl/internal/cli hostctl/internal/sandbox"},
 
-	{"cmd/pkt-gen", "guestagent/... hostctl/vhostuser/pktgenport"}, // registers it
+	{"cmd/guestagent", "guestagent/... hostctl/vhostuser/pktgenport"}, // registers it
+	{"cmd/pkt-gen", "guestagent/... hostctl/vhostuser/pktgenport"},
 	{"cmd/vale-ctl", "hostctl/vale/ctl"},
 	{"cmd/...", "images hostctl hostctl/launch guestagent/..."},
 }

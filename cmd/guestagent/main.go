@@ -13,18 +13,22 @@ import (
 
 	"picolab/guestagent/boot"
 	"picolab/guestagent/hostside"
+	"picolab/guestagent/load/pktgen/ports"
+	"picolab/hostctl/vhostuser/pktgenport"
 
 	"golang.org/x/sys/unix"
 )
 
 func main() {
 	started := time.Now()
+	all := ports.All()
+	all[pktgenport.Scheme] = pktgenport.Open
 	if os.Getpid() == 1 {
-		boot.Main(context.Background(), started)
+		boot.Main(context.Background(), started, all)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
 	defer stop()
-	if err := hostside.Main(ctx, os.Args[1:]); err != nil {
+	if err := hostside.Main(ctx, os.Args[1:], all); err != nil {
 		fmt.Fprintln(os.Stderr, "guestagent:", err)
 		os.Exit(1)
 	}

@@ -16,6 +16,7 @@ import (
 
 	"picolab/guestagent"
 	"picolab/guestagent/internal/child"
+	"picolab/guestagent/load/pktgen"
 	"picolab/guestagent/module"
 	"picolab/guestagent/site"
 	"picolab/guestagent/transport"
@@ -31,6 +32,7 @@ const Ready = "picolab: agent ready"
 // guest is the state of a booted guest.
 type guest struct {
 	started  time.Time
+	ports    pktgen.Ports // that the generators may open
 	conf     config
 	modules  *module.Set
 	children *child.Reaper
@@ -40,9 +42,9 @@ type guest struct {
 	rescue   bool          // an appliance without its root
 }
 
-// Main is PID 1. It does not return unless ctx ends, which nothing but a test brings about.
-func Main(ctx context.Context, started time.Time) {
-	g := &guest{started: started, children: new(child.Reaper), cgroups: sync.OnceValue(mountCgroups)}
+// Main is PID 1; the generators open the ports given. It does not return unless ctx ends, which nothing but a test brings about.
+func Main(ctx context.Context, started time.Time, ports pktgen.Ports) {
+	g := &guest{started: started, ports: ports, children: new(child.Reaper), cgroups: sync.OnceValue(mountCgroups)}
 	g.prepare()
 	var work sync.WaitGroup
 	defer work.Wait()
@@ -102,7 +104,7 @@ func (g *guest) serve(ctx context.Context) {
 	}
 	o := guestagent.Options{
 		Token: g.conf.Token, ImageID: g.conf.Image, Started: g.started, Logf: logf, Greeted: g.plug.greet,
-		Verbs: verbs.New(verbs.Env{Children: g.children, Modules: g.modules, Settle: g.plug.settle, Power: power, Cgroup: g.cgroups}),
+		Verbs: verbs.New(verbs.Env{Children: g.children, Modules: g.modules, Settle: g.plug.settle, Power: power, Cgroup: g.cgroups, Ports: g.ports}),
 	}
 	ready, again := false, 100*time.Millisecond
 	for ctx.Err() == nil {

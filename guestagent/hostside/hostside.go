@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"picolab/guestagent"
+	"picolab/guestagent/load/pktgen"
 	"picolab/guestagent/module"
 	"picolab/guestagent/verbs"
 
@@ -17,8 +18,8 @@ import (
 )
 
 // Main serves the connection named by the arguments, "-fd N [-modules ROOT]", to its end. The socket itself is the authority: no token
-// is asked for.
-func Main(ctx context.Context, args []string) error {
+// is asked for. The generators open the ports given, nil being those of the agent's own.
+func Main(ctx context.Context, args []string, ports pktgen.Ports) error {
 	fs := flag.NewFlagSet("guestagent", flag.ContinueOnError)
 	fd := fs.Int("fd", -1, "file descriptor of the connected socket")
 	root := fs.String("modules", "/", "root of the lib/modules to load from")
@@ -32,11 +33,11 @@ func Main(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	return Serve(ctx, conn, *root)
+	return Serve(ctx, conn, *root, ports)
 }
 
 // Serve serves one trusted connection with the verbs of this process's namespaces. Modules are those of root's lib/modules.
-func Serve(ctx context.Context, conn net.Conn, root string) error {
+func Serve(ctx context.Context, conn net.Conn, root string, ports pktgen.Ports) error {
 	var u unix.Utsname
 	if err := unix.Uname(&u); err != nil {
 		return fmt.Errorf("uname: %w", err)
@@ -46,7 +47,7 @@ func Serve(ctx context.Context, conn net.Conn, root string) error {
 		return err
 	}
 	guestagent.ServeConn(ctx, conn, guestagent.Options{
-		Started: time.Now(), Verbs: verbs.New(verbs.Env{Modules: modules}),
+		Started: time.Now(), Verbs: verbs.New(verbs.Env{Modules: modules, Ports: ports}),
 		Logf: func(format string, args ...any) { fmt.Fprintf(os.Stderr, "guestagent: "+format+"\n", args...) },
 	})
 	return nil

@@ -54,7 +54,7 @@ func local(t *testing.T) *client.Client {
 		t.Fatal(err)
 	}
 	done := make(chan error, 1)
-	go func() { done <- hostside.Serve(context.Background(), agent, "/") }()
+	go func() { done <- hostside.Serve(context.Background(), agent, "/", nil) }()
 	t.Cleanup(func() {
 		if err := <-done; err != nil {
 			t.Error(err)

@@ -21,13 +21,15 @@ const (
 type generator func(ctx context.Context, args []string, r *loadReport) (result any, err error)
 
 // generators are what Load runs.
-var generators = map[string]generator{
-	"forwarder":    runForwarder,
-	"l2open":       runL2,
-	"linux-pktgen": runLinuxPktgen,
-	"netperf":      runNetperf,
-	"netserver":    runNetserver,
-	"pkt-gen":      runPktGen,
+func (v *Verbs) generators() map[string]generator {
+	return map[string]generator{
+		"forwarder":    v.forwarder,
+		"l2open":       runL2,
+		"linux-pktgen": runLinuxPktgen,
+		"netperf":      runNetperf,
+		"netserver":    runNetserver,
+		"pkt-gen":      v.pktGen,
+	}
 }
 
 // Load implements wire.AgentService.
@@ -40,7 +42,7 @@ func (v *Verbs) Load(ctx context.Context, ss wire.Agent_LoadServer) error {
 	if start == nil {
 		return unexpected("load")
 	}
-	run, ok := generators[start.Generator]
+	run, ok := v.generators()[start.Generator]
 	if !ok {
 		return wire.Errorf(wire.Code_UNSUPPORTED, "load: no generator is called %q", start.Generator)
 	}

@@ -13,22 +13,21 @@ import (
 	"picolab/guestagent/load/l2"
 	"picolab/guestagent/load/linuxpktgen"
 	"picolab/guestagent/load/pktgen"
-	"picolab/guestagent/load/pktgen/ports"
 	"picolab/guestagent/wire"
 )
 
 // maxLoadLine is the longest line that a generator may print.
 const maxLoadLine = wire.Chunk
 
-func runPktGen(ctx context.Context, args []string, r *loadReport) (any, error) {
+func (v *Verbs) pktGen(ctx context.Context, args []string, r *loadReport) (any, error) {
 	return byLines(args, r, func(args []string, out io.Writer) error {
-		return pktgen.Main(ctx, pktgen.Stdio{Out: out, Err: io.Discard}, ports.All(), args)
+		return pktgen.Main(ctx, pktgen.Stdio{Out: out, Err: io.Discard}, v.env.Ports, args)
 	})
 }
 
-func runForwarder(ctx context.Context, args []string, r *loadReport) (any, error) {
+func (v *Verbs) forwarder(ctx context.Context, args []string, r *loadReport) (any, error) {
 	return byLines(args, r, func(args []string, out io.Writer) error {
-		return forward.Main(ctx, pktgen.Stdio{Out: out, Err: out}, ports.All(), args)
+		return forward.Main(ctx, pktgen.Stdio{Out: out, Err: out}, v.env.Ports, args)
 	})
 }
 

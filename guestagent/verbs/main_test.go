@@ -25,7 +25,7 @@ const (
 func TestMain(m *testing.M) {
 	switch os.Getenv(roleEnv) {
 	case roleAgent:
-		if err := hostside.Main(context.Background(), []string{"-fd", "3"}); err != nil {
+		if err := hostside.Main(context.Background(), []string{"-fd", "3"}, nil); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

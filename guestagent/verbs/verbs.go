@@ -12,6 +12,8 @@ import (
 	"io"
 
 	"picolab/guestagent/internal/child"
+	"picolab/guestagent/load/pktgen"
+	"picolab/guestagent/load/pktgen/ports"
 	"picolab/guestagent/module"
 	"picolab/guestagent/wire"
 )
@@ -25,6 +27,8 @@ type Env struct {
 	Cgroup func() string
 	// Settle waits for cold plug; nil: there is none.
 	Settle func(context.Context) (*wire.SettleReply, error)
+	// Ports are those that pkt-gen and forwarder may open; nil: all that package ports knows.
+	Ports pktgen.Ports
 	// Power carries out a power action; nil: refused.
 	Power func(ctx context.Context, action string) error
 }
@@ -38,6 +42,9 @@ type Verbs struct {
 func New(env Env) *Verbs {
 	if env.Children == nil {
 		env.Children = new(child.Reaper)
+	}
+	if env.Ports == nil {
+		env.Ports = ports.All()
 	}
 	return &Verbs{env: env}
 }

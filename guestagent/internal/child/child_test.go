@@ -44,27 +44,31 @@ func exitOf(t *testing.T, p *Process) Exit {
 }
 
 func TestStart(t *testing.T) {
-	for name, r := range map[string]*Reaper{"alone": {}, "reaper": {}} {
-		if name == "reaper" {
-			r.Run()
-			r.Run() // again: no effect
-			defer r.Stop()
+	t.Run("alone", func(t *testing.T) { checkStart(t, new(Reaper)) })
+	t.Run("reaper", func(t *testing.T) {
+		r := new(Reaper)
+		r.Run()
+		r.Run() // again: no effect
+		defer r.Stop()
+		checkStart(t, r)
+	})
+}
+
+func checkStart(t *testing.T, r *Reaper) {
+	var procs []*Process
+	for i := range 20 {
+		procs = append(procs, start(t, r, "exit "+strconv.Itoa(i), nil))
+	}
+	for i, p := range procs {
+		if e := exitOf(t, p); e.Status.ExitStatus() != i {
+			t.Errorf("exit %d, want %d", e.Status.ExitStatus(), i)
 		}
-		var procs []*Process
-		for i := range 20 {
-			procs = append(procs, start(t, r, "exit "+strconv.Itoa(i), nil))
-		}
-		for i, p := range procs {
-			if e := exitOf(t, p); e.Status.ExitStatus() != i {
-				t.Errorf("%s: exit %d, want %d", name, e.Status.ExitStatus(), i)
-			}
-		}
-		if e := exitOf(t, start(t, r, "kill -9 $$", nil)); e.Status.Signal() != unix.SIGKILL {
-			t.Errorf("%s: %v", name, e.Status)
-		}
-		if _, err := r.Start("/no/such/file", []string{"x"}, &syscall.ProcAttr{}); err == nil {
-			t.Errorf("%s: no error", name)
-		}
+	}
+	if e := exitOf(t, start(t, r, "kill -9 $$", nil)); e.Status.Signal() != unix.SIGKILL {
+		t.Errorf("%v", e.Status)
+	}
+	if _, err := r.Start("/no/such/file", []string{"x"}, &syscall.ProcAttr{}); err == nil {
+		t.Error("no error")
 	}
 }
 

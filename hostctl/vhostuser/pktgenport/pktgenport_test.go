@@ -2,8 +2,10 @@ package pktgenport
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"sync"
@@ -12,6 +14,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"picolab/guestagent/client"
+	"picolab/guestagent/hostside"
 	"picolab/guestagent/load/pktgen"
 	"picolab/guestagent/load/testpmd"
 	"picolab/hostctl/vhostuser"
@@ -125,6 +129,39 @@ func TestMirrored(t *testing.T) {
 		if err != nil || r.Packets != 200 || r.Bytes != s.Bytes {
 			t.Errorf("received %d packets of %d bytes, %v", r.Packets, r.Bytes, err)
 		}
+	}
+}
+
+// TestAgent: an agent that was given this port sends by it, when its client asks.
+func TestAgent(t *testing.T) {
+	path := socket(t)
+	mirror(t, path, 1)
+	near, far := net.Pipe()
+	served := make(chan error, 1)
+	go func() {
+		served <- hostside.Serve(context.Background(), far, "/", pktgen.Ports{Scheme: Open})
+	}()
+	agent := client.New(near)
+	defer func() {
+		agent.Close()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	}()
+	if _, err := agent.Hello(t.Context(), ""); err != nil {
+		t.Fatal(err)
+	}
+	load, err := agent.Load(t.Context(), client.LoadOptions{Generator: "pkt-gen", Args: []string{"-i", "vhost:" + path, "-f", "tx", "-n", "200"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	result, err := load.Wait()
+	var sent struct{ Packets int }
+	if err == nil {
+		err = json.Unmarshal(result, &sent)
+	}
+	if err != nil || sent.Packets != 200 {
+		t.Errorf("%s, %v", result, err)
 	}
 }
 
