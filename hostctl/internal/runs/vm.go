@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"picolab/guestagent/client"
+	"picolab/guestagent/wire"
 	"picolab/hostctl/catalogue"
 	"picolab/hostctl/internal/oops"
 	"picolab/hostctl/internal/place"
@@ -285,6 +286,12 @@ func (h *hostVM) relay(ctx context.Context, o order, handle func(remote.Message)
 		}()
 		_, err := h.vm.Agent().Exec(ctx, client.ExecOptions{Argv: []string{h.program}, Stdin: stdin, Stdout: stdout, Stderr: stderr,
 			Limit: math.MaxInt64, Timeout: endless})
+		if wire.CodeOf(err) == wire.Code_LOST { // what its kernel said of that may not be whole yet
+			select {
+			case <-ctx.Done():
+			case <-time.After(h.lab.Timeout(lab.WaitStop)):
+			}
+		}
 		if cause := context.Cause(ctx); cause != nil {
 			return cause
 		}
