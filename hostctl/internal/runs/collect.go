@@ -142,7 +142,8 @@ type collector struct {
 	plan     catalogue.Plan
 	results  *report.Writer
 	progress *catalogue.Progress
-	boot     int // number of this boot of the host, from 1; labs of the later ones have folders of their own
+	boot     int  // number of this boot of the host, from 1; labs of the later ones have folders of their own
+	booted   bool // that boot succeeded
 
 	done      []string // instances that have a result
 	running   string   // instance that was begun and has none

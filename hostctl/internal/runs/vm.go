@@ -47,7 +47,7 @@ const (
 // hostsDir is where a run keeps what host VMs leave: console, command line, QMP log.
 const hostsDir = "hosts"
 
-// maxVMs is how many host VMs in a row may fail without a result.
+// maxVMs is how many host VMs in a row may fail without a result before the run is given up: one more when they do boot.
 const maxVMs = 2
 
 // insideVM runs a job on host VMs, there with an entry that knows the same cases. Its exit code says only whether it came
@@ -106,12 +106,14 @@ var errNothing = errors.New("the run inside ended without a result")
 
 // lost gives the instance that ran on a host that failed its result; all others too when it makes no sense to go on.
 func (c *collector) lost(cause error, failures int) error {
-	ids := []string{c.running}
-	if c.running == "" || failures >= maxVMs {
-		ids = nil
-	}
-	if failures >= maxVMs || isEnd(cause) {
+	var ids []string
+	switch {
+	case isEnd(cause), failures > maxVMs, failures == maxVMs && !c.booted:
 		ids = c.rest()
+	case c.running != "":
+		ids = []string{c.running}
+	case failures == maxVMs: // nobody hears of one that kills its host at once; it is the next one each time
+		ids = c.rest()[:1]
 	}
 	if len(ids) == 0 {
 		c.progress.Line("host vm: " + cause.Error())
@@ -162,7 +164,7 @@ func vmSpec(accel string, memory int) lab.Spec {
 // onVM boots a host VM and runs on it what is left to run.
 func (c *collector) onVM(ctx context.Context, spec lab.Spec) error {
 	c.boot++
-	c.running = ""
+	c.running, c.booted = "", false
 	spec.Guests[0].Name = vmName(c.boot)
 	c.progress.Doing("boot host " + spec.Guests[0].Name)
 	h, err := bootVM(ctx, spec, filepath.Join(place.InsideOut, hostsDir))
@@ -170,6 +172,7 @@ func (c *collector) onVM(ctx context.Context, spec lab.Spec) error {
 		return err
 	}
 	defer h.down()
+	c.booted = true
 	c.progress.Line(fmt.Sprintf("boot     %-56s %6.1fs", "host "+h.String(), h.took.Seconds()))
 	j := c.job
 	j.Selectors, j.Axes, j.Nesting = c.rest(), nil, h.nesting()

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"picolab/hostctl/catalogue"
 	"picolab/hostctl/internal/place"
@@ -56,6 +57,7 @@ func panicHost(t *catalogue.T) {
 	if !strings.Contains(hostCommandLine(), "picolab.root=") {
 		t.Errorf("not in a host VM: %s", hostCommandLine())
 	}
+	t.Pace(time.Second) // into the middle of the case: that it began is known outside
 	if err := os.WriteFile("/proc/sysrq-trigger", []byte("c"), 0); err != nil {
 		t.Errorf("panic: %v", err)
 	}
@@ -197,29 +199,40 @@ func TestNotBootable(t *testing.T) {
 }
 
 // TestLost shows what a host VM that failed means for its instances: the one that ran there gets an ERROR, the rest
-// another VM; when VMs keep failing, or there is one and it cannot run anything, all do.
+// another VM; when nobody knows which one ran, and the next VM fails there as well, it is the first. When VMs keep failing,
+// or there is one and it cannot run anything, all do.
 func TestLost(t *testing.T) {
 	for name, tt := range map[string]struct {
-		running  bool
+		booted   bool
+		running  int // its place in the plan, -1: nobody knows
 		cause    error
 		failures int
-		want     int
+		want     []int
 	}{
-		"in an instance":    {true, errSilent, 1, 1},
-		"before any":        {false, errSilent, 1, 0},
-		"again":             {false, errSilent, maxVMs, 2},
-		"nothing to run on": {false, &endError{"no images"}, 1, 2},
+		"in an instance":       {true, 1, errSilent, 1, []int{1}},
+		"in the next one":      {true, 1, errSilent, maxVMs, []int{1}},
+		"and in one more":      {true, 1, errSilent, maxVMs + 1, []int{0, 1}},
+		"before any":           {true, -1, errSilent, 1, nil},
+		"again":                {true, -1, errSilent, maxVMs, []int{0}},
+		"in its boot":          {false, -1, errSilent, 1, nil},
+		"in that of the other": {false, -1, errSilent, maxVMs, []int{0, 1}},
+		"nothing to run on":    {true, -1, &endError{"no images"}, 1, []int{0, 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, _ := newScene(t, VM, 1)
-			if tt.running {
-				c.running = c.plan.IDs()[1]
+			c.booted = tt.booted
+			if tt.running >= 0 {
+				c.running = c.plan.IDs()[tt.running]
 			}
 			if err := c.lost(fmt.Errorf("x: %w", tt.cause), tt.failures); err != nil {
 				t.Fatal(err)
 			}
-			if len(c.done) != tt.want || tt.want == 1 && c.done[0] != c.plan.IDs()[1] {
-				t.Errorf("results for %v", c.done)
+			var want []string
+			for _, i := range tt.want {
+				want = append(want, c.plan.IDs()[i])
+			}
+			if !slices.Equal(c.done, want) {
+				t.Errorf("results for %v, want %v", c.done, want)
 			}
 		})
 	}
