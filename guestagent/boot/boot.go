@@ -71,6 +71,7 @@ func (g *guest) prepare() {
 	g.modules, err = module.Open("/", release())
 	check("modules", err)
 	cmdline := readOptional("/" + cmdlineFile)
+	hurried := hurry("/", cmdline)
 	g.modules.Configure(cmdline)
 	state, entered := g.enter(cmdline)
 	conf, err := readConfig("/")
@@ -84,8 +85,13 @@ func (g *guest) prepare() {
 	}
 	check("host name", setHostname(g.conf.Hostname))
 	g.plug = newColdPlug(g.modules, g.conf.Modules)
-	if entered {
-		g.plug.last = func() { check("mount", mountAll("/", machineMounts)) }
+	g.plug.last = func() {
+		if entered {
+			check("mount", mountAll("/", machineMounts))
+		}
+		if hurried {
+			check("boot", calm("/"))
+		}
 	}
 	if g.conf.Token != "" { // nobody else could call
 		check("load modules", g.plug.first())

@@ -194,3 +194,34 @@ func TestUevents(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestHurry: the kernel is asked to hurry and told when that is over, unless its arguments say how it is to be.
+func TestHurry(t *testing.T) {
+	for _, tt := range []struct {
+		name, cmdline string
+		absent        bool // the kernel knows no such thing
+		during, after string
+	}{
+		{name: "usual", cmdline: "quiet", during: "1", after: "0"},
+		{name: "asked for", cmdline: "quiet rcupdate.rcu_expedited=1", during: "given", after: "given"},
+		{name: "refused", cmdline: "rcupdate.rcu_normal=1", during: "given", after: "given"},
+		{name: "absent", absent: true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			root := t.TempDir()
+			if !tt.absent {
+				writeFile(t, root, expeditedFile, "given")
+			}
+			hurried := hurry(root, tt.cmdline)
+			if got := readText(root, expeditedFile); got != tt.during {
+				t.Errorf("during the boot: %q, want %q", got, tt.during)
+			}
+			if hurried {
+				check("calm", calm(root))
+			}
+			if got := readText(root, expeditedFile); got != tt.after {
+				t.Errorf("after it: %q, want %q", got, tt.after)
+			}
+		})
+	}
+}
