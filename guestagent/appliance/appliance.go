@@ -3,7 +3,7 @@
 // The boot segments have the kernel's storage drivers and this program. It looks for the root file system, a squashfs, on
 // the device that the kernel argument picolab.root names, or as the file picolab/root.squashfs on the FAT volume whose
 // id file the argument picolab.stick names; mounts it read-only; puts a file system in memory over it; frees the
-// memory of the boot segments; and starts the root's own init in its place (switch_root(8)). No disk is written to.
+// memory of the boot segments; and goes on in the new root, as the init that it has, too. No disk is written to.
 //
 // Kernel arguments:
 //
@@ -15,11 +15,9 @@
 package appliance
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"strconv"
 	"time"
 
@@ -72,50 +70,29 @@ func FromArguments(args map[string]string) (o Options, ok bool, err error) {
 
 // State is what the running appliance knows of how its root was found.
 type State struct {
-	Device string  `json:"device"` // of the root, or of the volume with its file
-	Stick  bool    `json:"stick"`  // Stick is mounted
-	Took   float64 `json:"seconds"`
+	Device string        // of the root, or of the volume with its file
+	Stick  bool          // Stick is mounted
+	Took   time.Duration // to find it
 }
 
-// stateFile is on a file system in memory that both roots have.
-const stateFile = "/run/picolab/boot.json"
-
-// Entered says whether this process runs in the root that Enter made.
-func Entered() (State, bool) {
-	var s State
-	data, err := os.ReadFile(stateFile)
-	return s, err == nil && json.Unmarshal(data, &s) == nil
-}
-
-func (s State) write() error {
-	data, err := json.Marshal(s)
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(stateFile, data, 0o644)
-}
-
-// Enter finds the root and continues there: it returns only when that is not possible, and says what it has seen. keep
-// are files of the old root, by absolute path, that the new one gets too. It must be called by PID 1 with /dev, /proc,
-// /sys and /run mounted, and no other goroutine using files.
-func Enter(o Options, modules *module.Set, keep []string, logf func(string, ...any)) error {
+// Enter finds the root and makes it this process's own, with what it had mounted on /dev, /proc, /sys and /run. An error
+// says what it has seen in the root's place. keep are files of the old root, by absolute path, that the new one gets too.
+// It must be called by PID 1 with these four mounted, and no other goroutine using files.
+func Enter(o Options, modules *module.Set, keep []string, logf func(string, ...any)) (State, error) {
 	began := time.Now()
 	f := &finder{Options: o, modules: modules, logf: logf, sys: "/sys", dev: "/dev", tried: make(map[string]string)}
 	device, err := f.find()
 	if err != nil {
-		return err
+		return State{}, err
 	}
+	s := State{Device: device, Stick: o.Device == "", Took: time.Since(began)}
 	if err := overlay(newRoot); err != nil {
-		return fmt.Errorf("root file system: %w", err)
+		return State{}, fmt.Errorf("root file system: %w", err)
 	}
 	for _, name := range keep {
 		if err := copyFile(name, newRoot+name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("root file system: %w", err)
+			return State{}, fmt.Errorf("root file system: %w", err)
 		}
 	}
-	s := State{Device: device, Stick: o.Device == "", Took: time.Since(began).Seconds()}
-	if err := s.write(); err != nil {
-		return fmt.Errorf("root file system: %w", err)
-	}
-	return switchRoot(newRoot)
+	return s, switchRoot(newRoot)
 }

@@ -198,9 +198,3 @@ func TestCopyFile(t *testing.T) {
 		t.Errorf("%q, %v, %v", data, err, info.Mode())
 	}
 }
-
-func TestNotEntered(t *testing.T) {
-	if s, entered := Entered(); entered {
-		t.Errorf("a test runs in an appliance: %+v", s)
-	}
-}

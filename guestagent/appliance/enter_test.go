@@ -18,17 +18,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// firstName is what this program is called when it plays PID 1 in the memory of the boot segments; in the root that it
-// enters it is called /init.
+// firstName is what this program is called when it plays PID 1.
 const firstName = "appliance-test-first"
 
 func TestMain(m *testing.M) {
-	switch os.Args[0] {
-	case firstName:
-		fmt.Println(first(os.Args[1], os.Args[2]))
-		os.Exit(1)
-	case "/init":
-		fmt.Println(second())
+	if os.Args[0] == firstName {
+		s, err := first(os.Args[1], os.Args[2])
+		if err == nil {
+			err = second(s)
+		}
+		fmt.Println(err)
 		os.Exit(0)
 	}
 	goleak.VerifyTestMain(m)
@@ -59,9 +58,8 @@ func TestEnter(t *testing.T) {
 	}
 }
 
-// first makes a root in memory that looks like the one a kernel starts with, and enters the other one from there. It
-// returns when that fails.
-func first(dir, root string) error {
+// first makes a root in memory that looks like the one a kernel starts with, and enters the other one from there.
+func first(dir, root string) (State, error) {
 	file := filepath.Join(dir, "run/root.squashfs")
 	for _, step := range []func() error{
 		func() error { return unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "") },
@@ -79,12 +77,12 @@ func first(dir, root string) error {
 		func() error { return errors.Join(os.Chdir("/"), unix.Unmount("/old", unix.MNT_DETACH)) },
 	} {
 		if err := step(); err != nil {
-			return err
+			return State{}, err
 		}
 	}
 	set, err := module.Open("/", "0")
 	if err != nil {
-		return err
+		return State{}, err
 	}
 	o := Options{Device: "/run/root.squashfs", Copy: true, Wait: time.Second}
 	return Enter(o, set, []string{"/secret", "/not/there"}, func(string, ...any) {})
@@ -97,11 +95,13 @@ func mkdirs(dir string, names ...string) (err error) {
 	return err
 }
 
-// second looks around in the new root.
-func second() error {
-	s, entered := Entered()
-	if !entered || s.Device != "/run/root.squashfs" || s.Stick || os.Getpid() != 1 {
-		return fmt.Errorf("state %+v, %v, process %d", s, entered, os.Getpid())
+// second looks around in the new root, on whichever thread.
+func second(s State) error {
+	if s.Device != "/run/root.squashfs" || s.Stick || os.Getpid() != 1 {
+		return fmt.Errorf("state %+v, process %d", s, os.Getpid())
+	}
+	if err := sameRoot(); err != nil {
+		return err
 	}
 	if data, err := os.ReadFile("/secret"); err != nil || string(data) != "token" {
 		return fmt.Errorf("a file that should come along: %q, %w", data, err)
@@ -122,6 +122,25 @@ func second() error {
 	}
 	if data, err := os.ReadFile(Root + "/etc/motd"); err != nil || string(data) == "changed" {
 		return fmt.Errorf("what is written reaches the root file system: %q, %v", data, err)
+	}
+	return nil
+}
+
+// sameRoot: every thread of this process is in the new root.
+func sameRoot() error {
+	var ours unix.Stat_t
+	if err := unix.Stat("/", &ours); err != nil {
+		return err
+	}
+	threads, err := filepath.Glob("/proc/self/task/*/root")
+	if len(threads) < 2 {
+		return fmt.Errorf("threads %q, %v", threads, err)
+	}
+	for _, name := range threads {
+		var st unix.Stat_t
+		if err := unix.Stat(name, &st); err != nil || st.Ino != ours.Ino || st.Dev != ours.Dev {
+			return fmt.Errorf("%s is another root: %v", name, err)
+		}
 	}
 	return nil
 }

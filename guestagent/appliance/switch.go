@@ -13,8 +13,10 @@ import (
 // moved are the file systems that both roots have.
 var moved = []string{"dev", "proc", "sys", "run"}
 
-// switchRoot makes target the root and starts its init. What it does is util-linux's switch_root(8): the first root of a
-// Linux system can neither be unmounted nor pivoted, so it is emptied and the new one is mounted over it.
+// switchRoot makes target the root. What it does is util-linux's switch_root(8): the first root of a Linux system can
+// neither be unmounted nor pivoted, so it is emptied and the new one is mounted over it. But it starts no other init: this
+// program is the one in target, and all its threads have one root (clone(2), CLONE_FS; Go's have). Its file is gone from the
+// old root and stays in memory.
 func switchRoot(target string) error {
 	if err := checkFirst(); err != nil {
 		return err
@@ -42,14 +44,7 @@ func switchRoot(target string) error {
 	if err := errors.Join(unix.Chroot("."), os.Chdir("/")); err != nil {
 		return fmt.Errorf("change root: %w", err)
 	}
-	return fmt.Errorf("start init: %w", start())
-}
-
-// start starts this program anew under the name it has in the new root. Its file is gone from the old root but is still
-// in memory, where it need not be read and unpacked; the root's own is the same program.
-func start() error {
-	err := unix.Exec("/proc/self/exe", []string{"/init"}, os.Environ())
-	return errors.Join(err, unix.Exec("/init", []string{"/init"}, os.Environ()))
+	return nil
 }
 
 // checkFirst refuses to empty a root that is not the one in memory that a kernel starts with.

@@ -12,21 +12,23 @@ import (
 // bootPath is what an appliance is told about itself; its boot segments get it, its root reads it.
 const bootPath = "/" + bootFile
 
-// enter goes on in the root file system when the kernel arguments ask for one, and does not return then. In that root it
-// says how it was found; without it the machine is a guest, or an appliance that must be looked after on its console.
+// enter makes the root file system this process's own when the kernel arguments ask for one, and says how it was found.
+// Without it the machine is a guest, or an appliance that must be looked after on its console.
 func (g *guest) enter(cmdline string) (appliance.State, bool) {
-	if s, entered := appliance.Entered(); entered {
-		return s, true
-	}
 	o, asked, err := appliance.FromArguments(parameters(cmdline))
 	check("kernel arguments", err)
 	if !asked {
 		return appliance.State{}, false
 	}
-	err = appliance.Enter(o, g.modules, []string{bootPath}, logf)
-	check("appliance", err)
-	g.rescue = true
-	return appliance.State{}, false
+	s, err := appliance.Enter(o, g.modules, []string{bootPath}, logf)
+	if err != nil {
+		check("appliance", err)
+		g.rescue = true
+		return appliance.State{}, false
+	}
+	check("mount", mountAll("/", mounts)) // those that did not come along
+	g.openModules(cmdline)
+	return s, true
 }
 
 // openSite takes in what the stick's site folder says, before anybody can look.
@@ -47,7 +49,7 @@ func (g *guest) openSite(s appliance.State) {
 		g.conf.Hostname = "picolab"
 	}
 	g.site.Apply()
-	logf("root file system of %s after %.1f s", filepath.Base(s.Device), s.Took)
+	logf("root file system of %s after %.1f s", filepath.Base(s.Device), s.Took.Seconds())
 }
 
 // work does what the site folder asks for, once drivers are loaded.

@@ -67,12 +67,9 @@ func (g *guest) prepare() {
 	check("mount", mountAll("/", mounts))
 	os.Setenv("PATH", "/bbin:/bin:/sbin:/usr/bin:/usr/sbin")
 	os.Setenv("HOME", "/root")
-	var err error
-	g.modules, err = module.Open("/", release())
-	check("modules", err)
 	cmdline := readOptional("/" + cmdlineFile)
 	hurried := hurry("/", cmdline)
-	g.modules.Configure(cmdline)
+	g.openModules(cmdline)
 	state, entered := g.enter(cmdline)
 	conf, err := readConfig("/")
 	if !entered || !errors.Is(err, fs.ErrNotExist) { // an appliance that nobody calls is the usual case
@@ -97,6 +94,14 @@ func (g *guest) prepare() {
 		check("load modules", g.plug.first())
 	}
 	g.children.Run()
+}
+
+// openModules reads which modules the root has.
+func (g *guest) openModules(cmdline string) {
+	var err error
+	g.modules, err = module.Open("/", release())
+	check("modules", err)
+	g.modules.Configure(cmdline)
 }
 
 // serve answers calls for ever; without a token nobody could call, and it says so once.

@@ -91,7 +91,7 @@ func (g *guest) keepShell(ctx context.Context, c terminal) {
 	}
 }
 
-// login runs one login shell.
+// login shows the message of the day, as login(1) does, and runs one login shell.
 func (g *guest) login(c terminal) error {
 	tty, err := os.OpenFile("/dev/"+c.name, os.O_RDWR|syscall.O_NOCTTY, 0)
 	if err != nil {
@@ -106,6 +106,8 @@ func (g *guest) login(c terminal) error {
 		}
 	}
 	fmt.Fprintf(tty, "\r\n%s on %s\r\n", consoleReady, c.name)
+	greeting, _ := os.ReadFile("/etc/motd") // absent: the image has none
+	tty.Write(greeting)
 	fd := tty.Fd()
 	p, err := g.children.Start(shell, []string{"-" + filepath.Base(shell)}, &syscall.ProcAttr{
 		Dir: "/root", Env: append(os.Environ(), "TERM="+c.term, "USER=root", "LOGNAME=root", "SHELL="+shell), Files: []uintptr{fd, fd, fd},

@@ -31,7 +31,6 @@ PermitEmptyPasswords no
 AuthenticationMethods publickey
 UsePAM no
 X11Forwarding no
-PrintMotd no
 PidFile none
 AcceptEnv LANG LC_*
 Subsystem sftp internal-sftp
