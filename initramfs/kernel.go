@@ -22,7 +22,11 @@ func (l *Layers) addKernel(ctx context.Context, r *recipes.Recipe, pk *unpacked,
 	if err := l.stageKernel(ctx, r, pk, here); err != nil {
 		return fmt.Errorf("kernel %s: %w", cmp.Or(r.Kernel.Package, r.Kernel.Image.Path), err)
 	}
-	return put(l.Modules, "etc/picolab/modules", lines(r.Kernel.Load))
+	to := l.Modules
+	if l.RootModules != nil {
+		to = l.RootModules
+	}
+	return put(to, "etc/picolab/modules", lines(r.Kernel.Load))
 }
 
 func (l *Layers) stageKernel(ctx context.Context, r *recipes.Recipe, pk *unpacked, here *locals) (err error) {
@@ -49,13 +53,11 @@ func (l *Layers) stageKernel(ctx context.Context, r *recipes.Recipe, pk *unpacke
 
 // splitModules puts what finds the root file system into memory, and everything into that.
 func (l *Layers) splitModules(pkg *tree.Tree, r *recipes.Recipe, want []string) (err error) {
-	if l.Modules, err = kmod.Stage(pkg, slices.Concat(r.Kernel.Load, r.Boot.Modules), modulesDir(r)); err != nil {
+	if l.Modules, err = kmod.Stage(pkg, r.Boot.Modules, modulesDir(r)); err != nil {
 		return err
 	}
-	if l.RootModules, err = kmod.Stage(pkg, want, "usr/lib/modules"); err != nil {
-		return err
-	}
-	return put(l.RootModules, "etc/picolab/modules", lines(r.Kernel.Load))
+	l.RootModules, err = kmod.Stage(pkg, want, "usr/lib/modules")
+	return err
 }
 
 // chooseFirmware leaves of the firmware packages what the modules ask for.

@@ -69,7 +69,7 @@ type Kernel struct {
 // to look around when it cannot be found. Everything else is in the root file system, a read-only file beside the kernel.
 // Without modules here a host has none of its own and runs as a container only.
 type Boot struct {
-	Modules  []string `yaml:"modules"` // like kernel.modules; those of kernel.load come along
+	Modules  []string `yaml:"modules"` // like kernel.modules
 	Commands []string `yaml:"commands"`
 }
 
