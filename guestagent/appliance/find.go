@@ -47,17 +47,21 @@ func (f *finder) find() (string, error) {
 	}
 	var loading sync.WaitGroup
 	var others time.Time // when it is their turn
-	loading.Go(func() { f.need("squashfs", "overlay") })
+	load := func(names ...string) { loading.Go(func() { f.need(names...) }) }
 	switch {
 	case f.Device == "":
-		loading.Go(func() { f.need("loop", "vfat", "nls_cp437", "nls_ascii") })
-		f.drivers(usbHost) // they look for sticks while the rest is loaded
-		f.need("usb_storage", "sd_mod")
+		// Two at a time, for machines with two CPUs: a stick takes a while to show once its host controller is asked.
+		load("sd_mod", "loop", "vfat", "nls_cp437", "nls_ascii", "squashfs", "overlay")
+		f.drivers(usbHost)
+		f.need("usb_storage")
 		if len(f.aliases) > 0 {
 			others = time.Now().Add(usbTime)
 		}
 	case strings.HasPrefix(f.Device, "/dev/vd"):
+		load("squashfs", "overlay")
 		f.need("virtio_blk") // a virtual machine's disk is there at once: the other drivers can wait
+	default:
+		load("squashfs", "overlay")
 	}
 	loading.Wait()
 	for end := time.Now().Add(f.Wait); ; time.Sleep(lookAgain) {
