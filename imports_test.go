@@ -65,6 +65,7 @@ var layers = []struct {
 	{"hostctl", "hostctl/internal/cli hostctl/internal/sandbox"},
 
 	{"cmd/guestagent", "guestagent/... hostctl/vhostuser/pktgenport"}, // registers it
+	{"cmd/forwarder", "guestagent/... hostctl/vhostuser/pktgenport"},
 	{"cmd/pkt-gen", "guestagent/... hostctl/vhostuser/pktgenport"},
 	{"cmd/vale-ctl", "hostctl/vale/ctl"},
 	{"cmd/...", "images hostctl hostctl/launch guestagent/..."},

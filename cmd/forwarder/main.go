@@ -13,10 +13,11 @@ import (
 	"picolab/guestagent/load/getopt"
 	"picolab/guestagent/load/pktgen"
 	"picolab/guestagent/load/pktgen/ports"
+	"picolab/hostctl/vhostuser/pktgenport"
 )
 
 func main() {
 	getopt.Main("forwarder", func(ctx context.Context, args []string) error {
-		return forward.Main(ctx, pktgen.Stdio{Out: os.Stdout, Err: os.Stderr}, ports.All(), args)
+		return forward.Main(ctx, pktgen.Stdio{Out: os.Stdout, Err: os.Stderr}, pktgenport.With(ports.All()), args)
 	})
 }

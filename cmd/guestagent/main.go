@@ -21,8 +21,7 @@ import (
 
 func main() {
 	started := time.Now()
-	all := ports.All()
-	all[pktgenport.Scheme] = pktgenport.Open
+	all := pktgenport.With(ports.All())
 	if os.Getpid() == 1 {
 		boot.Main(context.Background(), started, all)
 	}

@@ -17,8 +17,6 @@ import (
 
 func main() {
 	getopt.Main("pkt-gen", func(ctx context.Context, args []string) error {
-		all := ports.All()
-		all[pktgenport.Scheme] = pktgenport.Open
-		return pktgen.Main(ctx, pktgen.Stdio{Out: os.Stdout, Err: os.Stderr}, all, args)
+		return pktgen.Main(ctx, pktgen.Stdio{Out: os.Stdout, Err: os.Stderr}, pktgenport.With(ports.All()), args)
 	})
 }

@@ -15,8 +15,11 @@ import (
 	"picolab/hostctl/vhostuser/virtiouser"
 )
 
-// Scheme is what names of these ports begin with, before a colon.
-const Scheme = "vhost"
+// With adds this port to those that a program may open, and returns them.
+func With(all pktgen.Ports) pktgen.Ports {
+	all["vhost"] = Open
+	return all
+}
 
 // Open connects to a back-end, or waits for one, for at most 10 seconds.
 func Open(ctx context.Context, name string, use pktgen.Use) (pktgen.Port, error) {

@@ -139,7 +139,7 @@ func TestAgent(t *testing.T) {
 	near, far := net.Pipe()
 	served := make(chan error, 1)
 	go func() {
-		served <- hostside.Serve(context.Background(), far, "/", pktgen.Ports{Scheme: Open})
+		served <- hostside.Serve(context.Background(), far, "/", With(pktgen.Ports{}))
 	}()
 	agent := client.New(near)
 	defer func() {
