@@ -45,23 +45,22 @@ func (f *finder) find() (string, error) {
 			return "", err
 		}
 	}
-	var loading sync.WaitGroup
+	names := []string{"squashfs", "overlay"}
+	if f.Device == "" {
+		names = append([]string{"sd_mod", "loop", "vfat", "nls_cp437", "nls_ascii"}, names...)
+	}
+	var loading sync.WaitGroup // two at a time, for machines with two CPUs
+	loading.Go(func() { f.need(names...) })
 	var others time.Time // when it is their turn
-	load := func(names ...string) { loading.Go(func() { f.need(names...) }) }
 	switch {
-	case f.Device == "":
-		// Two at a time, for machines with two CPUs: a stick takes a while to show once its host controller is asked.
-		load("sd_mod", "loop", "vfat", "nls_cp437", "nls_ascii", "squashfs", "overlay")
+	case f.Device == "": // a stick takes a while to show once its host controller is asked
 		f.drivers(usbHost)
 		f.need("usb_storage")
 		if len(f.aliases) > 0 {
 			others = time.Now().Add(usbTime)
 		}
 	case strings.HasPrefix(f.Device, "/dev/vd"):
-		load("squashfs", "overlay")
 		f.need("virtio_blk") // a virtual machine's disk is there at once: the other drivers can wait
-	default:
-		load("squashfs", "overlay")
 	}
 	loading.Wait()
 	for end := time.Now().Add(f.Wait); ; time.Sleep(lookAgain) {
