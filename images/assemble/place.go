@@ -88,6 +88,11 @@ func checkPlace(dir string) error {
 	for _, s := range segments {
 		known = append(known, s.name)
 	}
+	if m, err := manifest.Read(dir); err == nil { // another version of picolab may have other names for its files
+		for _, f := range m.Files {
+			known = append(known, f.Name)
+		}
+	}
 	for _, e := range entries {
 		if !slices.Contains(known, e.Name()) {
 			return &NotImageError{dir, e.Name()}

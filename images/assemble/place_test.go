@@ -5,8 +5,11 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
+
+	"picolab/images/manifest"
 )
 
 func writeFile(t testing.TB, path, content string) {
@@ -112,6 +115,20 @@ func TestForeignDirectoriesAreRefused(t *testing.T) {
 		if _, err := openPlace(t.Context(), out, nil); !errors.As(err, &refused) {
 			t.Errorf("%s: %v, want a NotImageError", out, err)
 		}
+	}
+}
+
+func TestFilesOfAnotherVersionAreReplaced(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "image")
+	m := &manifest.Manifest{Format: manifest.Format, Files: []manifest.File{
+		{Name: "initrd.old", Role: manifest.RoleSegment, SHA256: strings.Repeat("0", 64)}}}
+	writeFile(t, filepath.Join(dir, manifest.Name), string(m.Encode()))
+	writeFile(t, filepath.Join(dir, "initrd.old"), "segment")
+	mustOpenPlace(t, dir).close()
+	writeFile(t, filepath.Join(dir, "letter"), "dear")
+	var refused *NotImageError
+	if _, err := openPlace(t.Context(), dir, nil); !errors.As(err, &refused) || refused.Found != "letter" {
+		t.Errorf("%v, want a NotImageError for the letter", err)
 	}
 }
 
