@@ -13,12 +13,8 @@ import (
 	"picolab/hostctl/vhostuser/virtq"
 )
 
-var (
-	// ErrStopped means that the ring is not running.
-	ErrStopped = errors.New("vring stopped")
-	// ErrShrinkable means that the front-end could take pages of the guest's memory away.
-	ErrShrinkable = errors.New("guest memory is not sealed")
-)
+// ErrStopped means that the ring is not running.
+var ErrStopped = errors.New("vring stopped")
 
 // stallLimit is how long a write to the call descriptor may keep a ring from stopping before it is unblocked.
 const stallLimit = 100 * time.Millisecond
@@ -109,11 +105,11 @@ func (r *Ring) work(base uint32, fn func(virtq.Queue) error) error {
 	return err
 }
 
-// Hold is Do for a fn whose buffers stay popped until Release, which must follow if there is no error: from the same goroutine
-// and soon, since a front-end that wants to change something waits for it. Until then ring and memory stay as they are, so that
-// the buffers may be read without Guard. Where that cannot be promised it returns ErrShrinkable.
-func (r *Ring) Hold(fn func(virtq.Queue) error) error {
-	held := false
+// Hold is Do for a fn whose buffers stay popped until Release, which must follow if it returns true: from the same goroutine and
+// soon, since a front-end that wants to change something waits for it. Until then ring and memory stay as they are, so that the
+// buffers may be read without Guard. Where that cannot be promised, since the front-end could take pages of its memory away,
+// it is Do. fn is told which it is.
+func (r *Ring) Hold(fn func(q virtq.Queue, held bool) error) (held bool, err error) {
 	r.mu.Lock()
 	defer func() {
 		if !held {
@@ -122,20 +118,19 @@ func (r *Ring) Hold(fn func(virtq.Queue) error) error {
 	}()
 	switch {
 	case r.queue == nil:
-		return ErrStopped
+		return false, ErrStopped
 	case r.err != nil:
-		return r.err
-	case !r.sealed:
-		return ErrShrinkable
+		return false, r.err
 	}
 	r.holdBase = r.queue.Base()
-	err := guestmem.Guard(func() error { return fn(r.queue) })
-	if err != nil {
+	if !r.sealed {
+		return false, r.work(r.holdBase, func(q virtq.Queue) error { return fn(q, false) })
+	}
+	if err = guestmem.Guard(func() error { return fn(r.queue, true) }); err != nil {
 		r.queue.Abort()
 		r.check(err)
 	}
-	held = err == nil
-	return err
+	return err == nil, err
 }
 
 // Release calls fn, which pushes the buffers of Hold, and ends as Do does.

@@ -5,18 +5,15 @@ import "encoding/binary"
 // rarpSize is the length of the shortest Ethernet frame, without its check sequence.
 const rarpSize = 60
 
-// speak makes f the frame that tells the network where the guest is, and returns how many frames that is: none if somebody
-// else was faster, or there is no room. It asks for the guest's own address, which nobody will tell, as QEMU does on behalf of
+// speak makes f, which is of that length, the frame that tells the network where the guest is, and returns how many frames that
+// is: none if somebody else was faster. It asks for the guest's own address, which nobody will tell, as QEMU does on behalf of
 // guests (RFC 903).
 func (p *Port) speak(f *Frame) int {
-	if cap(f.Data) < rarpSize {
-		return 0
-	}
 	mac := p.announce.Swap(nil)
 	if mac == nil {
 		return 0
 	}
-	b := f.Data[:rarpSize]
+	b := f.Data
 	clear(b)
 	for i := range 6 {
 		b[i] = 0xff

@@ -10,17 +10,14 @@ import (
 // Lent is the greatest number of frames that Borrow returns.
 const Lent = 64
 
-// room is how much memory a frame takes that Borrow has to copy, in bytes: not a multiple of what the cache's sets repeat by.
-const room = 64 * (1024 + 3)
-
 // lend is what Borrow has given away.
 type lend struct {
-	work, back func(virtq.Queue) error
-	ring       *vhostuser.Ring // that is held, or nil
-	n          int
-	chains     [Lent]virtq.Chain
-	room       func(*Frame, int) // place
-	memory     []byte
+	work   func(virtq.Queue, bool) error
+	back   func(virtq.Queue) error
+	ring   *vhostuser.Ring // that is held, or nil
+	n      int
+	chains [Lent]virtq.Chain
+	copies []byte // room for Lent frames
 }
 
 // Borrow is Take without a copy where that is safe: frames that are complete lie in the guest's memory, which may change at any
@@ -28,37 +25,28 @@ type lend struct {
 // memory of other frames is the port's, and good until then as well. There are at most Lent.
 func (p *Port) Borrow(pair int, frames []Frame) (int, error) {
 	q := &p.pairs[pair]
-	frames = frames[:min(len(frames), Lent)]
 	r := q.tx.Load()
 	if r == nil {
 		return 0, ErrDown
 	}
 	t, l := &q.take, &q.lend
-	t.begin(r, frames)
-	err := r.Hold(l.work)
-	if err == vhostuser.ErrShrinkable {
-		for i := range frames {
-			l.place(&frames[i], i)
-		}
-		return p.Take(pair, frames)
+	if l.copies == nil {
+		l.copies = make([]byte, Lent*(MaxFrame+copyAlign))
 	}
+	t.begin(r, frames[:min(len(frames), Lent)], l.copies)
+	held, err := r.Hold(l.work)
+	if held {
+		l.ring = r
+	}
+	p.finish(pair)
+	if t.n > 0 {
+		return t.n, nil
+	}
+	p.Return(pair)
 	if err != nil {
 		return 0, ErrDown
 	}
-	l.ring = r
-	p.finish(pair, frames, l.room)
-	if t.n == 0 {
-		p.Return(pair)
-	}
-	return t.n, nil
-}
-
-// place gives a frame that is to be copied the i-th room.
-func (l *lend) place(f *Frame, i int) {
-	if l.memory == nil {
-		l.memory = make([]byte, Lent*room)
-	}
-	f.Data = l.memory[i*room:][:0:room]
+	return 0, nil
 }
 
 // Return gives the guest its buffers back.
@@ -75,7 +63,11 @@ func (q *pair) takeBack(queue virtq.Queue) error {
 	return nil
 }
 
-func (q *pair) lendAll(queue virtq.Queue) error {
+// lendAll is takeAll where the ring is not held.
+func (q *pair) lendAll(queue virtq.Queue, held bool) error {
+	if !held {
+		return q.takeAll(queue)
+	}
 	t, l := &q.take, &q.lend
 	n, err := queue.PopBatch(l.chains[:len(t.frames)])
 	l.n = n
@@ -83,11 +75,7 @@ func (q *pair) lendAll(queue virtq.Queue) error {
 		return err
 	}
 	queue.DisableKick()
-	for i := range l.chains[:n] {
-		if b := l.chains[i].ReadHead(); len(b) > 0 {
-			t.touched += b[0]
-		}
-	}
+	t.touch(l.chains[:n])
 	for i := range l.chains[:n] {
 		c, f := &l.chains[i], &t.frames[t.n]
 		b := c.ReadHead()
@@ -98,7 +86,6 @@ func (q *pair) lendAll(queue virtq.Queue) error {
 			t.bytes += uint64(m)
 			continue
 		}
-		l.place(f, t.n)
 		t.one(c, f)
 	}
 	return nil

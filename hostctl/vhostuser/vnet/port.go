@@ -84,7 +84,7 @@ func New(pairs int, events Events) (*Port, error) {
 		q := &p.pairs[i]
 		q.port = p
 		q.put.work, q.take.work = q.putAll, q.takeAll // once: method values allocate
-		q.lend.work, q.lend.back, q.lend.room = q.lendAll, q.takeBack, q.lend.place
+		q.lend.work, q.lend.back = q.lendAll, q.takeBack
 		q.arm.work = func(queue virtq.Queue) error { q.arm.more = queue.EnableKick(); return nil }
 	}
 	return p, nil

@@ -18,6 +18,7 @@ type take struct {
 	features     uint64
 	size         int // of the header
 	frames       []Frame
+	copies       []byte // room for the frames, if they bring none
 	n            int
 	bytes        uint64
 	bad, tooLong uint64
@@ -37,9 +38,9 @@ func (p *Port) Take(pair int, frames []Frame) (int, error) {
 		return 0, ErrDown
 	}
 	t := &q.take
-	t.begin(r, frames)
+	t.begin(r, frames, nil)
 	err := r.Do(t.work)
-	p.finish(pair, frames, func(*Frame, int) {})
+	p.finish(pair)
 	if err != nil && t.n == 0 {
 		return 0, ErrDown
 	}
@@ -47,19 +48,18 @@ func (p *Port) Take(pair int, frames []Frame) (int, error) {
 }
 
 // begin prepares a call.
-func (t *take) begin(r *vhostuser.Ring, frames []Frame) {
+func (t *take) begin(r *vhostuser.Ring, frames []Frame, copies []byte) {
 	t.features, t.size = r.Features(), sizeOf(r.Features())
-	t.frames, t.n, t.bytes, t.bad, t.tooLong = frames, 0, 0, 0, 0
+	t.frames, t.copies, t.n, t.bytes, t.bad, t.tooLong = frames, copies, 0, 0, 0, 0
 }
 
-// finish speaks for the guest, if it is to, in a frame that is given room, and counts.
-func (p *Port) finish(pair int, frames []Frame, room func(*Frame, int)) {
+// finish speaks for the guest, if it is to, and counts.
+func (p *Port) finish(pair int) {
 	t := &p.pairs[pair].take
-	t.frames = nil
-	if pair == 0 && p.announce.Load() != nil && t.n < len(frames) {
-		room(&frames[t.n], t.n)
-		t.n += p.speak(&frames[t.n])
+	if pair == 0 && p.announce.Load() != nil && t.n < len(t.frames) && t.room(&t.frames[t.n], rarpSize) {
+		t.n += p.speak(&t.frames[t.n])
 	}
+	t.frames, t.copies = nil, nil
 	c := &p.count
 	add(&c.fromFrames, uint64(t.n))
 	add(&c.fromBytes, t.bytes)
@@ -82,7 +82,7 @@ func (q *pair) takeAll(queue virtq.Queue) error {
 			return err
 		}
 		queue.DisableKick()
-		t.touch(n)
+		t.touch(t.chains[:n])
 		for i := 0; i < n; i++ {
 			if i += t.singles(t.chains[i:n]); i < n {
 				t.one(&t.chains[i], &t.frames[t.n])
@@ -96,12 +96,32 @@ func (q *pair) takeAll(queue virtq.Queue) error {
 
 // touch has the processor fetch the beginning of all buffers at a time, instead of one after the other: they come from the
 // cache of the guest's.
-func (t *take) touch(n int) {
-	for i := range t.chains[:n] {
-		if b := t.chains[i].ReadHead(); len(b) > 0 {
-			t.touched += b[0]
+func (t *take) touch(chains []virtq.Chain) {
+	var sum byte
+	for i := range chains {
+		if b := chains[i].ReadHead(); len(b) > 0 {
+			sum += b[0]
 		}
 	}
+	t.touched = sum // or the compiler would not read them
+}
+
+// copyAlign is what the places of copies are multiples of, in bytes: frames next to each other share no cache line, and short
+// ones, as most are, few pages.
+const copyAlign = 64
+
+// room makes f.Data n bytes long, and reports whether there is room for them.
+func (t *take) room(f *Frame, n int) bool {
+	if t.copies == nil {
+		if n > cap(f.Data) {
+			return false
+		}
+		f.Data = f.Data[:n]
+		return true
+	}
+	f.Data = t.copies[:n:n]
+	t.copies = t.copies[(n+copyAlign-1)&^(copyAlign-1):]
+	return true
 }
 
 // singles copies the first buffers, as long as each is one piece with a header that says nothing, as nearly all are, to the next
@@ -114,10 +134,10 @@ func (t *take) singles(chains []virtq.Chain) int {
 	for i := range chains {
 		b, f := chains[i].ReadHead(), &frames[i]
 		n := len(b) - headerSize
-		if n < etherSize || n > min(MaxFrame, cap(f.Data)) || chains[i].Readable() != len(b) || binary.LittleEndian.Uint16(b) != 0 {
+		if n < etherSize || n > MaxFrame || chains[i].Readable() != len(b) || binary.LittleEndian.Uint16(b) != 0 || !t.room(f, n) {
 			return t.taken(i, bytes)
 		}
-		f.Header, f.Data = Header{}, f.Data[:n]
+		f.Header = Header{}
 		copyFrame(f.Data, b[headerSize:])
 		bytes += n
 	}
@@ -137,7 +157,7 @@ func (t *take) one(c *virtq.Chain, f *Frame) {
 	case n < etherSize:
 		t.bad++
 		return
-	case n > MaxFrame || n > cap(f.Data):
+	case n > MaxFrame || t.copies == nil && n > cap(f.Data):
 		t.tooLong++
 		return
 	}
@@ -146,7 +166,7 @@ func (t *take) one(c *virtq.Chain, f *Frame) {
 			t.bad++
 			return
 		}
-		f.Data = f.Data[:n]
+		t.room(f, n)
 		copyFrame(f.Data, b[headerSize:])
 	} else if !t.pieces(c, f, n) {
 		t.bad++
@@ -176,7 +196,7 @@ func (t *take) pieces(c *virtq.Chain, f *Frame, n int) bool {
 	if !f.Header.sanitize(n, t.features) {
 		return false
 	}
-	f.Data = f.Data[:n]
+	t.room(f, n)
 	c.Read(f.Data)
 	return true
 }
