@@ -34,8 +34,8 @@ const (
 type Device interface {
 	// Queues returns the number of rings, at most 256.
 	Queues() int
-	// Features returns the device's own feature bits; those of rings and protocol are added. Packed rings are offered
-	// only if virtq.FeaturePacked is among them.
+	// Features returns the device's own feature bits; those of rings and protocol are added, but for virtq.FeaturePacked and
+	// virtq.FeatureInOrder: the second is for a device that gives back the buffers of a ring in the order in which it took them.
 	Features() uint64
 	// ProtocolFeatures returns which of ProtocolImplemented to offer. QEMU refuses CONFIG for network devices and
 	// requires it for sockets.

@@ -5,7 +5,7 @@
 // nothing of it; Abort gives back whatever was popped and not pushed, as if it had never been taken. Nothing allocates
 // once the caller's Chains have grown to the shape of the traffic.
 //
-// Subset: split and packed rings with INDIRECT_DESC and EVENT_IDX; sizes are powers of two in both layouts. The driver is
+// Subset: split and packed rings with INDIRECT_DESC, EVENT_IDX and IN_ORDER; sizes are powers of two in both layouts. The driver is
 // not trusted: each descriptor is copied to a local once and then checked; a walk takes at most as many steps as the ring
 // has entries; a driver that breaks the ring's rules breaks this queue for good (ErrBroken) and nothing else.
 //

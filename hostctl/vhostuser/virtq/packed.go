@@ -224,13 +224,12 @@ func (q *packed) Push(c *Chain, written int) {
 	if q.cfg.BufferLog != nil {
 		q.logWritten(c, written)
 	}
-	word := uint32(c.id)
-	if q.staged&q.size() == 0 {
-		word |= flagsOwner << 16
-	}
-	if written > 0 {
-		word |= flagWrite << 16
-	}
+	q.use(c.id, c.slots, written)
+}
+
+// use writes the used descriptor of a buffer, or of a batch, that takes so many entries.
+func (q *packed) use(id, slots uint16, written int) {
+	word := q.usedWord(id, written, q.staged)
 	e := q.desc[descSize*int(q.staged&q.mask):][:descSize]
 	if q.staged == q.flushed {
 		binary.LittleEndian.PutUint32(e[descLen:], uint32(written))
@@ -238,11 +237,19 @@ func (q *packed) Push(c *Chain, written int) {
 	} else {
 		binary.LittleEndian.PutUint64(e[descLen:], uint64(uint32(written))|uint64(word)<<32)
 	}
-	q.staged += c.slots
-	q.inflight -= c.slots
+	q.staged += slots
+	q.inflight -= slots
 }
 
 func (q *packed) PushBatch(c []Chain) {
+	if q.skips(c) {
+		slots := uint16(0)
+		for i := range c {
+			slots += c[i].slots
+		}
+		q.use(c[len(c)-1].id, slots, 0)
+		return
+	}
 	if q.cfg.BufferLog != nil || q.staged == q.flushed {
 		k := min(1, len(c))
 		if q.cfg.BufferLog != nil {
@@ -255,20 +262,20 @@ func (q *packed) PushBatch(c []Chain) {
 	}
 	at := q.staged
 	for i := range c {
-		q.descs[at&q.mask].rest = uint64(q.usedWord(&c[i], at))<<32 | uint64(uint32(c[i].wrote))
+		q.descs[at&q.mask].rest = uint64(q.usedWord(c[i].id, c[i].wrote, at))<<32 | uint64(uint32(c[i].wrote))
 		at += c[i].slots
 	}
 	q.inflight -= at - q.staged
 	q.staged = at
 }
 
-// usedWord returns id and flags of the descriptor at p that gives back c.
-func (q *packed) usedWord(c *Chain, p uint16) uint32 {
-	word := uint32(c.id)
+// usedWord returns id and flags of the descriptor at p that gives back a buffer.
+func (q *packed) usedWord(id uint16, written int, p uint16) uint32 {
+	word := uint32(id)
 	if p&q.size() == 0 {
 		word |= flagsOwner << 16
 	}
-	if c.wrote > 0 {
+	if written > 0 {
 		word |= flagWrite << 16
 	}
 	return word

@@ -1,6 +1,7 @@
 package virtq
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -31,6 +32,7 @@ func newSizedPackedSetup(t testing.TB, size int, features uint64, bytes int) *pa
 	t.Cleanup(s.gm.Close)
 	share(t, s.gm, s.mem)
 	s.ring = frontend.NewPacked(s.mem, size)
+	s.ring.InOrder = features&FeatureInOrder != 0
 	s.start(t, features, PackedBase)
 	t.Cleanup(func() { s.q.Close() })
 	return s
@@ -127,11 +129,45 @@ func TestPackedIndirect(t *testing.T) {
 	}
 }
 
+// TestPackedBatch: with IN_ORDER, one descriptor tells of a batch that nothing was written to.
+func TestPackedBatch(t *testing.T) {
+	for _, features := range []uint64{packedFeatures, packedFeatures | FeatureInOrder} {
+		s := newPackedSetup(t, 8, features)
+		chains := make([]Chain, 4)
+		for range 3 {
+			s.ring.Add(s.text("in two "), s.text("pieces"))
+		}
+		before := bytes.Clone(s.mem.Mem[s.ring.Desc:][:descSize*6])
+		if n, err := s.q.PopBatch(chains); n != 3 || err != nil {
+			t.Fatal(n, err)
+		}
+		s.q.PushBatch(chains[:3])
+		s.q.Flush()
+		changed := 0
+		for i := 0; i < len(before); i += descSize {
+			if !bytes.Equal(before[i:][:descSize], s.mem.Mem[s.ring.Desc+i:][:descSize]) {
+				changed++
+			}
+		}
+		if want := map[bool]int{false: 3, true: 1}[s.ring.InOrder]; changed != want {
+			t.Errorf("in order %v: %d descriptors written, want %d", s.ring.InOrder, changed, want)
+		}
+		for i := range 3 {
+			if _, n, ok := s.ring.Take(); !ok || n != 0 {
+				t.Errorf("in order %v: buffer %d: %v, %d bytes", s.ring.InOrder, i, ok, n)
+			}
+		}
+		if s.q.Base() != s.ring.Base() {
+			t.Errorf("base %#x, the driver's %#x", s.q.Base(), s.ring.Base())
+		}
+	}
+}
+
 // TestPackedModel has a driver make buffers of any shape and a device take them in batches and use them in any order, with
 // restarts in between, in rings of all small sizes. Every buffer must come through once, with its content and its answer.
 func TestPackedModel(t *testing.T) {
 	for size := 1; size <= 64; size *= 2 {
-		for _, features := range []uint64{FeatureVersion1 | FeaturePacked, packedFeatures} {
+		for _, features := range []uint64{FeatureVersion1 | FeaturePacked, packedFeatures, packedFeatures | FeatureInOrder} {
 			t.Run(fmt.Sprintf("size %d features %#x", size, features), func(t *testing.T) { packedModel(t, size, features) })
 		}
 	}
@@ -246,9 +282,11 @@ func (m *model) pop(t *testing.T) {
 	}
 }
 
-// push answers what was popped, in any order, with the text in capitals.
+// push answers what was popped, in any order if that is allowed, with the text in capitals.
 func (m *model) push() {
-	m.rnd.Shuffle(len(m.popped), func(i, j int) { m.popped[i], m.popped[j] = m.popped[j], m.popped[i] })
+	if !m.ring.InOrder {
+		m.rnd.Shuffle(len(m.popped), func(i, j int) { m.popped[i], m.popped[j] = m.popped[j], m.popped[i] })
+	}
 	var batch []Chain
 	for _, c := range m.popped {
 		c.Write([]byte(strings.ToUpper(readAll(c))))

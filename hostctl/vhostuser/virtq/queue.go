@@ -14,6 +14,7 @@ const (
 	FeatureEventIdx = 1 << 29 // VIRTIO_F_EVENT_IDX
 	FeatureVersion1 = 1 << 32 // VIRTIO_F_VERSION_1
 	FeaturePacked   = 1 << 34 // VIRTIO_F_RING_PACKED
+	FeatureInOrder  = 1 << 35 // VIRTIO_F_IN_ORDER
 )
 
 // MaxSize is the greatest number of entries of a ring.
@@ -40,9 +41,11 @@ type Queue interface {
 	// elements. What the driver broke after the first one is an error of the next call.
 	PopBatch(c []Chain) (int, error)
 	// Push gives c back, with the number of bytes written at its beginning. Buffers may come back in another order than
-	// they were popped. The driver sees it after Flush. c's memory must not be touched any more.
+	// they were popped, unless the driver accepted FeatureInOrder. The driver sees it after Flush. c's memory must not be
+	// touched any more.
 	Push(c *Chain, written int)
-	// PushBatch is Push for each of c, with what Written says.
+	// PushBatch is Push for each of c, with what Written says. With FeatureInOrder one entry tells of all of them, if
+	// nothing was written.
 	PushBatch(c []Chain)
 	// Flush publishes what was pushed and reports whether the driver wants to be called for it.
 	Flush() (call bool)

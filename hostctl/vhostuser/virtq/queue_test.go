@@ -34,6 +34,7 @@ func newSizedSetup(t testing.TB, size int, features uint64, bytes int) *setup {
 	t.Cleanup(s.gm.Close)
 	share(t, s.gm, s.mem)
 	s.ring = frontend.NewRing(s.mem, size, features&FeatureEventIdx != 0)
+	s.ring.InOrder = features&FeatureInOrder != 0
 	var err error
 	if s.q, err = New(s.config(features)); err != nil {
 		t.Fatal(err)
@@ -206,7 +207,7 @@ func TestAbort(t *testing.T) {
 
 // TestWrap runs the indices around 2^16 with random batch sizes, and checks every buffer.
 func TestWrap(t *testing.T) {
-	for _, features := range []uint64{FeatureVersion1, allFeatures} {
+	for _, features := range []uint64{FeatureVersion1, allFeatures, allFeatures | FeatureInOrder} {
 		s := newSetup(t, 16, features)
 		chains := make([]Chain, 16)
 		buf := s.text("number    ")
@@ -235,6 +236,46 @@ func TestWrap(t *testing.T) {
 		}
 		if ok, _ := s.q.Pop(&chains[0]); ok {
 			t.Error("popped from an empty ring")
+		}
+	}
+}
+
+// TestBatch: with IN_ORDER, one entry tells of a batch that nothing was written to.
+func TestBatch(t *testing.T) {
+	for _, inOrder := range []bool{false, true} {
+		features := uint64(allFeatures)
+		if inOrder {
+			features |= FeatureInOrder
+		}
+		s := newSetup(t, 8, features)
+		chains := make([]Chain, 5)
+		for range 3 {
+			s.ring.Add(s.text("in"))
+		}
+		s.ring.Add(s.space(10))
+		s.ring.Add(s.text("in"))
+		entries := s.mem.Mem[s.ring.Used+usedRing:][:5*usedEntry]
+		for i := range entries {
+			entries[i] = 0xee
+		}
+		if n, err := s.q.PopBatch(chains); n != 5 || err != nil {
+			t.Fatal(n, err)
+		}
+		chains[3].Write([]byte("answer"))
+		s.q.PushBatch(chains[:3])
+		s.q.PushBatch(chains[3:]) // something was written to one of them
+		s.q.Flush()
+		written := ""
+		for i := 0; i < len(entries); i += usedEntry {
+			written += map[bool]string{true: "-", false: "w"}[entries[i+4] == 0xee]
+		}
+		if want := map[bool]string{false: "wwwww", true: "w--ww"}[inOrder]; written != want {
+			t.Errorf("in order %v: entries written: %s, want %s", inOrder, written, want)
+		}
+		for i, want := range []int{0, 0, 0, 6, 0} {
+			if _, n, ok := s.ring.Take(); !ok || n != want {
+				t.Errorf("in order %v: buffer %d: %v, %d bytes, want %d", inOrder, i, ok, n, want)
+			}
 		}
 	}
 }

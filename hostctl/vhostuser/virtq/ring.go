@@ -98,6 +98,20 @@ func (q *ring) logWritten(c *Chain, written int) {
 	}
 }
 
+// skips reports whether the last one of the chains can stand for all of them (virtio 1.2 sections 2.7.9 and 2.8.12): of those
+// before it the driver takes it that they were used, and not what was written to them.
+func (q *ring) skips(cs []Chain) bool {
+	if q.cfg.Features&FeatureInOrder == 0 || len(cs) == 0 {
+		return false
+	}
+	for i := range cs {
+		if cs[i].wrote != 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // logUsed marks n bytes at offset off of the device area.
 func (q *ring) logUsed(off, n int) {
 	q.cfg.RingLog.Mark(q.cfg.RingLogAddr+uint64(off), uint64(n))

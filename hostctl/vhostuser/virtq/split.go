@@ -159,9 +159,13 @@ func (q *split) PushBatch(cs []Chain) {
 		}
 		return
 	}
-	for i := range cs {
-		c := &cs[i]
-		q.entries[(q.staged+uint16(i))&q.mask] = uint64(c.id) | uint64(c.wrote)<<32
+	if q.skips(cs) {
+		q.entries[q.staged&q.mask] = uint64(cs[len(cs)-1].id)
+	} else {
+		for i := range cs {
+			c := &cs[i]
+			q.entries[(q.staged+uint16(i))&q.mask] = uint64(c.id) | uint64(c.wrote)<<32
+		}
 	}
 	q.staged += uint16(len(cs))
 	q.inflight -= len(cs)

@@ -19,12 +19,12 @@ func (g *guest) whole(h Header, frame []byte) frontend.Buf {
 // so are all where the memory is not sealed.
 func TestBorrow(t *testing.T) {
 	for _, sealed := range []bool{true, false} {
-		both(t, func(t *testing.T, packed uint64) {
+		everyRing(t, func(t *testing.T, ring uint64) {
 			mem := frontend.NewMemory(t, 4<<20)
 			if !sealed {
 				mem = frontend.NewUnsealedMemory(t, 4<<20, 0)
 			}
-			g := newGuestIn(t, mem, 1, testOffload|packed)
+			g := newGuestIn(t, mem, 1, testOffload|ring)
 			csum := Header{Flags: NeedsCsum, CsumStart: 34, CsumOffset: 16}
 			plain, offloaded := g.whole(Header{}, pattern(1514, 1)), g.whole(csum, pattern(1514, 2))
 			g.send(0, Header{}, pattern(60, 3)) // in two pieces

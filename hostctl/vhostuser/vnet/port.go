@@ -108,7 +108,7 @@ func (d device) Disconnected()            {}
 func (d device) Features() uint64 {
 	f := uint64(featureCsum | featureMTU | featureGuestCsum | featureGuestTSO4 | featureGuestTSO6 | featureGuestECN |
 		featureHostTSO4 | featureHostTSO6 | featureHostECN | featureMrgRxbuf |
-		featureGuestUSO4 | featureGuestUSO6 | featureHostUSO | virtq.FeaturePacked)
+		featureGuestUSO4 | featureGuestUSO6 | featureHostUSO | virtq.FeaturePacked | virtq.FeatureInOrder)
 	if len(d.port.pairs) > 1 {
 		f |= featureMQ
 	}

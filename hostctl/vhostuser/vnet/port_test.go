@@ -102,10 +102,15 @@ func newGuestIn(t testing.TB, mem *frontend.Memory, pairs int, features uint64) 
 }
 
 func (g *guest) newRing(features uint64) ring {
+	inOrder := features&virtq.FeatureInOrder != 0
 	if features&virtq.FeaturePacked != 0 {
-		return frontend.NewPacked(g.mem, testSize)
+		r := frontend.NewPacked(g.mem, testSize)
+		r.InOrder = inOrder
+		return r
 	}
-	return frontend.NewRing(g.mem, testSize, true)
+	r := frontend.NewRing(g.mem, testSize, true)
+	r.InOrder = inOrder
+	return r
 }
 
 // piece puts bytes into the guest's memory.
@@ -183,15 +188,18 @@ func (g *guest) take(t *testing.T, pair, room int) []Frame {
 	return f[:n]
 }
 
-func both(t *testing.T, fn func(t *testing.T, packed uint64)) {
+// everyRing calls fn with the features of each kind of ring.
+func everyRing(t *testing.T, fn func(t *testing.T, ring uint64)) {
 	t.Run("split", func(t *testing.T) { fn(t, 0) })
+	t.Run("split in order", func(t *testing.T) { fn(t, virtq.FeatureInOrder) })
 	t.Run("packed", func(t *testing.T) { fn(t, virtq.FeaturePacked) })
+	t.Run("packed in order", func(t *testing.T) { fn(t, virtq.FeaturePacked|virtq.FeatureInOrder) })
 }
 
 // TestThrough takes frames of all lengths from a guest and gives them back, offloads and all.
 func TestThrough(t *testing.T) {
-	both(t, func(t *testing.T, packed uint64) {
-		g := newGuest(t, 1, testOffload|packed)
+	everyRing(t, func(t *testing.T, ring uint64) {
+		g := newGuest(t, 1, testOffload|ring)
 		for i, n := range []int{14, 60, 64, 65, 1514, 9014, MaxFrame} {
 			h := Header{}
 			if n > 64 {
@@ -227,8 +235,8 @@ func TestThrough(t *testing.T) {
 
 // TestCVE_2022_2132: headers in any shape, and buffers too short for one.
 func TestCVE_2022_2132(t *testing.T) {
-	both(t, func(t *testing.T, packed uint64) {
-		g := newGuest(t, 1, testOffload|packed)
+	everyRing(t, func(t *testing.T, ring uint64) {
+		g := newGuest(t, 1, testOffload|ring)
 		h := Header{NeedsCsum, GSONone, 0, 0, 34, 16}
 		whole := append(encoded(h), pattern(60, 0)...)
 		for _, cuts := range [][]int{{}, {1}, {11}, {12}, {13}, {5, 9}, {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}, {0, 12, 12}} {
@@ -276,8 +284,8 @@ func TestDropsFromGuest(t *testing.T) {
 
 // TestFull: frames that do not fit are dropped, and leave the buffers to those that do.
 func TestFull(t *testing.T) {
-	both(t, func(t *testing.T, packed uint64) {
-		g := newGuest(t, 1, testOffload|packed)
+	everyRing(t, func(t *testing.T, ring uint64) {
+		g := newGuest(t, 1, testOffload|ring)
 		g.post(3, 1000)
 		n := g.port.Put(0, []Frame{{Data: pattern(2000, 0)}, {Data: pattern(2000, 1)}, {Data: pattern(900, 2)}, {Data: pattern(60, 3)}})
 		if _, frame, buffers := g.receive(t); n != 1 || !bytes.Equal(frame, pattern(2000, 0)) || buffers != 3 {
@@ -401,8 +409,8 @@ func TestNewRefuses(t *testing.T) {
 
 // TestNoAllocations counts what a batch allocates, once the port has seen one.
 func TestNoAllocations(t *testing.T) {
-	both(t, func(t *testing.T, packed uint64) {
-		g := newGuest(t, 1, testOffload|packed)
+	everyRing(t, func(t *testing.T, ring uint64) {
+		g := newGuest(t, 1, testOffload|ring)
 		for range testSize / 2 {
 			g.send(0, Header{}, pattern(1514, 0))
 		}
@@ -429,8 +437,8 @@ func BenchmarkPort(b *testing.B) {
 	}
 }
 
-func benchPort(b *testing.B, packed uint64, n int) {
-	g := newGuest(b, 1, testOffload|packed)
+func benchPort(b *testing.B, ring uint64, n int) {
+	g := newGuest(b, 1, testOffload|ring)
 	out := make([]frontend.Buf, 32)
 	in := make([]frontend.Buf, 32)
 	for i := range out {

@@ -7,6 +7,7 @@ import (
 
 // Packed is a driver's packed ring (virtio 1.2 section 2.8). The fields may be changed at will to misbehave.
 type Packed struct {
+	order
 	Mem                  *Memory
 	Size                 int
 	Desc, Driver, Device int // offsets in the memory: descriptors, event area of the driver, and of the device
@@ -107,6 +108,7 @@ func (r *Packed) take(n int) uint16 {
 	id := r.Free[len(r.Free)-1]
 	r.Free = r.Free[:len(r.Free)-1]
 	r.count[id], r.Room = n, r.Room-n
+	r.offered(id)
 	return id
 }
 
@@ -114,10 +116,10 @@ func (r *Packed) take(n int) uint16 {
 func (r *Packed) Take() (id uint16, written int, ok bool) {
 	d := r.Mem.Mem[r.Desc+16*r.Used.Entry:]
 	w := atomic.LoadUint32(word(d, 12))
-	if uint16(w>>16)&(1<<7|1<<15) != r.Used.Owner(true) {
+	if !r.within && uint16(w>>16)&(1<<7|1<<15) != r.Used.Owner(true) {
 		return 0, 0, false
 	}
-	id, written = uint16(w), int(binary.LittleEndian.Uint32(d[8:]))
+	id, written = r.used(uint16(w), int(binary.LittleEndian.Uint32(d[8:])))
 	r.advance(&r.Used, r.count[id])
 	r.Room += r.count[id]
 	r.Free, r.count[id] = append(r.Free, id), 0

@@ -21,6 +21,7 @@ type Buf struct {
 
 // Ring is a driver's split ring. The fields may be changed at will to misbehave.
 type Ring struct {
+	order
 	Mem               *Memory
 	Size              int
 	Desc, Avail, Used int // offsets in the memory
@@ -76,6 +77,7 @@ func (r *Ring) Add(bufs ...Buf) uint16 {
 
 // Offer puts head in the avail ring and publishes it.
 func (r *Ring) Offer(head uint16) {
+	r.offered(head)
 	binary.LittleEndian.PutUint16(r.Mem.Mem[r.Avail+4+2*(int(r.AvailIdx)%r.Size):], head)
 	r.AvailIdx++
 	r.SetAvailIdx(r.AvailIdx)
@@ -107,6 +109,7 @@ func (r *Ring) Take() (head uint16, written int, ok bool) {
 	}
 	e := r.Mem.Mem[r.Used+4+8*(int(r.UsedIdx)%r.Size):]
 	head, written = uint16(binary.LittleEndian.Uint32(e)), int(binary.LittleEndian.Uint32(e[4:]))
+	head, written = r.used(head, written)
 	r.UsedIdx++
 	r.SetUsedEvent(r.UsedIdx)
 	r.release(head)
