@@ -164,7 +164,10 @@ func (q *split) PushBatch(cs []Chain) {
 	} else {
 		for i := range cs {
 			c := &cs[i]
-			q.entries[(q.staged+uint16(i))&q.mask] = uint64(c.id) | uint64(c.wrote)<<32
+			e, v := &q.entries[(q.staged+uint16(i))&q.mask], uint64(c.id)|uint64(c.wrote)<<32
+			if *e != v { // in order, and all of a length, they are the same in every lap: the driver has them in its cache
+				*e = v
+			}
 		}
 	}
 	q.staged += uint16(len(cs))

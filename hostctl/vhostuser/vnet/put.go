@@ -3,6 +3,7 @@ package vnet
 import (
 	"encoding/binary"
 
+	"picolab/hostctl/vhostuser/guestmem"
 	"picolab/hostctl/vhostuser/virtq"
 )
 
@@ -88,8 +89,7 @@ func (t *put) singles(frames []Frame) int {
 		if len(b) < headerSize+len(f.Data) || len(f.Data) > MaxFrame || f.Header.Flags|f.Header.GSOType != 0 {
 			return t.filled(i, bytes)
 		}
-		binary.LittleEndian.PutUint64(b, 0)
-		binary.LittleEndian.PutUint32(b[8:], 1<<16) // one buffer
+		writePlain(b)
 		copyFrame(b[headerSize:], f.Data)
 		chains[i].Filled(headerSize + len(f.Data))
 		bytes += len(f.Data)
@@ -172,10 +172,24 @@ func (t *put) fill(f *Frame, buffers int) {
 // writeHeader writes the header of a frame that takes one buffer to its beginning.
 func (t *put) writeHeader(b []byte, f *Frame) {
 	if f.Header == (Header{}) {
-		binary.LittleEndian.PutUint64(b, 0)
-		binary.LittleEndian.PutUint32(b[8:], 1<<16)
+		writePlain(b)
 		return
 	}
 	f.Header.encode(&t.header, 1)
 	copy(b, t.header[:])
+}
+
+// cacheLine is the size in bytes of what caches of different processors pass between them.
+const cacheLine = 64
+
+// writePlain writes the header of a frame that takes one buffer and has no offloads. A driver with a pool of buffers, as DPDK has,
+// gives back what it got: where no byte of the frame is in the header's cache line, it need not go from one processor to the
+// other if it says that already.
+func writePlain(b []byte) {
+	const plain, one = 0, 1 << 16 // one buffer
+	if guestmem.Aligned(b[headerSize:], cacheLine) && binary.LittleEndian.Uint64(b) == plain && binary.LittleEndian.Uint32(b[8:]) == one {
+		return
+	}
+	binary.LittleEndian.PutUint64(b, plain)
+	binary.LittleEndian.PutUint32(b[8:], one)
 }
