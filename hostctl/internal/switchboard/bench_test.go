@@ -46,15 +46,13 @@ func benchTestpmd(b *testing.B, f flood) {
 	testpmd.Prioritise(b)
 	var ours, theirs, ovs, ratios []float64
 	for b.Loop() {
-		mine, closeMine := newSwitch(b, f)
-		peer := newTestpmd(b, f)
+		mine, peer := newSwitch(b, f), newTestpmd(b, f)
 		for range turns {
 			o, t := mine.turn(), peer.turn()
 			ours, theirs, ratios = append(ours, o), append(theirs, t), append(ratios, o/t)
 		}
-		closeMine()
-		peer.client.Stop()
-		peer.vhost.Stop()
+		mine.stop()
+		peer.stop()
 		ovs = append(ovs, ovsForwards(b, f)...)
 	}
 	b.ReportMetric(median(ours)/1e6, "Mpps")
@@ -76,7 +74,15 @@ func median(v []float64) float64 {
 // contender forwards what its client sends, while it has the CPU.
 type contender struct {
 	client *testpmd.Process
-	vhost  *testpmd.Process // in which the other end polls; nil when it is the switch, which sleeps when nobody sends
+	vhost  *testpmd.Process // in which the other end polls; nil when it sleeps or polls for as long as it lives
+	end    func()           // of the other end; nil: somebody else's
+}
+
+func (c contender) stop() {
+	c.client.Stop()
+	if c.end != nil {
+		c.end()
+	}
 }
 
 // turn has the client send, and returns what comes back.
@@ -107,16 +113,14 @@ func (f flood) client(b *testing.B, dir string) *testpmd.Process {
 		Args: append(f.rings(), "--forward-mode=flowgen", fmt.Sprintf("--txpkts=%d", f.length))})
 }
 
-func newSwitch(b *testing.B, f flood) (contender, func()) {
+func newSwitch(b *testing.B, f flood) contender {
 	dir := socketDir(b)
 	s := guests(b, dir, 2, f.queues, vale.Options{CPU: 1})
-	c := contender{client: f.client(b, dir)}
-	return c, func() {
-		c.client.Stop()
+	return contender{client: f.client(b, dir), end: func() {
 		if err := s.Close(); err != nil {
 			b.Error(err)
 		}
-	}
+	}}
 }
 
 func newTestpmd(b *testing.B, f flood) contender {
@@ -127,7 +131,7 @@ func newTestpmd(b *testing.B, f flood) contender {
 	}
 	vhost := testpmd.Start(b, testpmd.Config{CPU: 0, Drivers: []string{"vhost"}, VDevs: vdevs, Args: append(f.rings(), "--forward-mode=io")})
 	vhost.Command("start") // the virtio driver waits for the first answers
-	c := contender{client: f.client(b, dir), vhost: vhost}
+	c := contender{client: f.client(b, dir), vhost: vhost, end: vhost.Stop}
 	vhost.Command("stop")
 	return c
 }
@@ -142,7 +146,7 @@ func ovsForwards(b *testing.B, f flood) (rates []float64) {
 		return nil
 	}
 	c := contender{client: f.client(b, o.dir)}
-	defer c.client.Stop()
+	defer c.stop()
 	for range turns {
 		rates = append(rates, c.turn())
 	}

@@ -17,6 +17,7 @@ import (
 
 	"picolab/guestagent/load/testpmd"
 	"picolab/hostctl/vhostuser"
+	"picolab/hostctl/vhostuser/virtq"
 )
 
 // socketDir is a folder whose name is short enough for sockets.
@@ -75,22 +76,28 @@ func await(t testing.TB, what string, done func() bool) {
 // up reports whether both rings of the port run.
 func up(p *Port) bool { return p.pairs[0].rx.Load() != nil && p.pairs[0].tx.Load() != nil }
 
-// TestTestpmd has DPDK's virtio driver send back what it gets, and checks each frame.
+// TestTestpmd has DPDK's virtio driver send back what it gets, and checks each frame. It has its buffers back in order (IN_ORDER)
+// unless it is told not to ask for that.
 func TestTestpmd(t *testing.T) {
 	for _, packed := range []bool{false, true} {
 		for _, size := range []int{256, 1024} {
-			t.Run(fmt.Sprintf("packed %v/%d", packed, size), func(t *testing.T) { testpmdEcho(t, packed, size) })
+			for _, order := range []string{"", ",in_order=0"} {
+				t.Run(fmt.Sprintf("packed %v/%d%s", packed, size, order), func(t *testing.T) { testpmdEcho(t, packed, size, order) })
+			}
 		}
 	}
 }
 
-func testpmdEcho(t *testing.T, packed bool, size int) {
+func testpmdEcho(t *testing.T, packed bool, size int, order string) {
 	path := filepath.Join(socketDir(t), "s")
 	port := servePort(t, path)
-	pmd := testpmd.Start(t, testpmd.Config{CPU: 1, Drivers: []string{"virtio"}, VDevs: []string{virtioUser(0, path, size, packed)},
+	pmd := testpmd.Start(t, testpmd.Config{CPU: 1, Drivers: []string{"virtio"}, VDevs: []string{virtioUser(0, path, size, packed) + order},
 		Args: []string{"--port-topology=loop", "--forward-mode=io", fmt.Sprintf("--txd=%d", size), fmt.Sprintf("--rxd=%d", size)}})
 	pmd.Command("start")
 	await(t, "the port's way up", func() bool { return up(port) })
+	if got := port.pairs[0].tx.Load().Features()&virtq.FeatureInOrder != 0; got != (order == "") {
+		t.Errorf("in order: %v", got)
+	}
 	const frames = 20000
 	e := &echo{port: port, out: make([]Frame, 32), in: frameRoom(32)}
 	for limit := time.Now().Add(60 * time.Second); e.received < frames; e.turn(t, frames, size/2) {
