@@ -129,7 +129,7 @@ func TestPackedIndirect(t *testing.T) {
 	}
 }
 
-// TestPackedBatch: with IN_ORDER, one descriptor tells of a batch that nothing was written to.
+// TestPackedBatch: with IN_ORDER, one descriptor tells of a batch that is only to be read.
 func TestPackedBatch(t *testing.T) {
 	for _, features := range []uint64{packedFeatures, packedFeatures | FeatureInOrder} {
 		s := newPackedSetup(t, 8, features)

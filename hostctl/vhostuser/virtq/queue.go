@@ -45,7 +45,7 @@ type Queue interface {
 	// touched any more.
 	Push(c *Chain, written int)
 	// PushBatch is Push for each of c, with what Written says. With FeatureInOrder one entry tells of all of them, if
-	// nothing was written.
+	// they are only to be read.
 	PushBatch(c []Chain)
 	// Flush publishes what was pushed and reports whether the driver wants to be called for it.
 	Flush() (call bool)

@@ -240,7 +240,7 @@ func TestWrap(t *testing.T) {
 	}
 }
 
-// TestBatch: with IN_ORDER, one entry tells of a batch that nothing was written to.
+// TestBatch: with IN_ORDER, one entry tells of a batch that is only to be read.
 func TestBatch(t *testing.T) {
 	for _, inOrder := range []bool{false, true} {
 		features := uint64(allFeatures)
@@ -263,7 +263,7 @@ func TestBatch(t *testing.T) {
 		}
 		chains[3].Write([]byte("answer"))
 		s.q.PushBatch(chains[:3])
-		s.q.PushBatch(chains[3:]) // something was written to one of them
+		s.q.PushBatch(chains[3:]) // one of them has room
 		s.q.Flush()
 		written := ""
 		for i := 0; i < len(entries); i += usedEntry {

@@ -98,14 +98,14 @@ func (q *ring) logWritten(c *Chain, written int) {
 	}
 }
 
-// skips reports whether the last one of the chains can stand for all of them (virtio 1.2 sections 2.7.9 and 2.8.12): of those
-// before it the driver takes it that they were used, and not what was written to them.
+// skips reports whether the last one of the chains can stand for all of them (virtio 1.2 sections 2.7.9 and 2.8.8). It says
+// nothing of what was written to those before it, so none may have room for that.
 func (q *ring) skips(cs []Chain) bool {
 	if q.cfg.Features&FeatureInOrder == 0 || len(cs) == 0 {
 		return false
 	}
 	for i := range cs {
-		if cs[i].wrote != 0 {
+		if cs[i].wrote != 0 || cs[i].Writable() != 0 {
 			return false
 		}
 	}

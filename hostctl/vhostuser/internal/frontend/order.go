@@ -1,7 +1,7 @@
 package frontend
 
 // order is what a driver remembers that was promised its buffers in the order in which it makes them available (VIRTIO_F_IN_ORDER,
-// virtio 1.2 sections 2.7.9 and 2.8.12): a used buffer may stand for those before it, which nothing was written to.
+// virtio 1.2 sections 2.7.9 and 2.8.8): a used buffer may stand for those before it, which were only to be read.
 type order struct {
 	InOrder bool // accepted
 	out     []uint16
