@@ -4,7 +4,7 @@
 // A Server owns the socket, as listener or as client, one front-end at a time, and survives its coming and going. The
 // Device is told when a ring starts and stops; between the two it works the ring inside Ring.Do.
 //
-// Implemented: memory tables and memory slots, split and packed rings with INDIRECT and EVENT_IDX, MQ, LOG_SHMFD (dirty
+// Implemented: memory tables and memory slots, split and packed rings with INDIRECT, EVENT_IDX and IN_ORDER, MQ, LOG_SHMFD (dirty
 // page logging), REPLY_ACK, CONFIG, RESET_DEVICE, STATUS, CONFIGURE_MEM_SLOTS, INFLIGHT_SHMFD, BACKEND_REQ (for
 // CONFIG_CHANGE), and for network devices MTU and RARP. Not implemented, and not offered: post-copy, IOMMU, other endianness,
 // notifications in-band.
