@@ -35,8 +35,11 @@ func (p *Port) Borrow(pair int, frames []Frame) (int, error) {
 	}
 	t.begin(r, frames[:min(len(frames), Lent)], l.copies)
 	held, err := r.Hold(l.work)
-	if held {
+	switch {
+	case held:
 		l.ring = r
+	case err != nil: // what may have been lent until then does not stay
+		t.n, t.bytes = 0, 0
 	}
 	p.finish(pair)
 	if t.n > 0 {
@@ -65,10 +68,13 @@ func (q *pair) takeBack(queue virtq.Queue) error {
 
 // lendAll is takeAll where the ring is not held.
 func (q *pair) lendAll(queue virtq.Queue, held bool) error {
-	if !held {
-		return q.takeAll(queue)
-	}
 	t, l := &q.take, &q.lend
+	if !held {
+		if err := q.takeAll(queue); t.n == 0 {
+			return err
+		}
+		return nil // an error comes again with the next call
+	}
 	n, err := queue.PopBatch(l.chains[:len(t.frames)])
 	l.n = n
 	if n == 0 {

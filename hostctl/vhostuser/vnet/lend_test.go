@@ -69,6 +69,23 @@ func TestBorrow(t *testing.T) {
 	}
 }
 
+// TestBorrowBeforeABreach: what a driver sent before it broke the ring is good, whether the memory is sealed or not.
+func TestBorrowBeforeABreach(t *testing.T) {
+	for _, mem := range []*frontend.Memory{frontend.NewMemory(t, 4<<20), frontend.NewUnsealedMemory(t, 4<<20, 0)} {
+		g := newGuestIn(t, mem, 1, testOffload)
+		g.whole(Header{}, pattern(100, 1))
+		g.tx[0].(*frontend.Ring).Offer(testSize) // beyond the table
+		f := make([]Frame, 8)
+		if n, err := g.port.Borrow(0, f); n != 1 || err != nil || !bytes.Equal(f[0].Data, pattern(100, 1)) {
+			t.Errorf("%d frames, %v", n, err)
+		}
+		g.port.Return(0)
+		if n, err := g.port.Borrow(0, f); n != 0 || err != ErrDown {
+			t.Errorf("after the breach: %d frames, %v", n, err)
+		}
+	}
+}
+
 // TestBorrowHoldsTheRing: a front-end that wants a ring to stop waits for what is lent.
 func TestBorrowHoldsTheRing(t *testing.T) {
 	g := newGuest(t, 1, testOffload)
