@@ -91,11 +91,7 @@ func (b *builder) compile(ctx context.Context, dir string) error {
 		"-ldflags=-s -w -buildid=", "-o", out, mainPath)
 	cmd.Env = append(os.Environ(), b.environ()...)
 	if _, err := output(ctx, cmd); err != nil {
-		text := o.original(err.Error())
-		if strings.Contains(text, "GOPROXY=off") {
-			text += "\n(offline, and the Go module cache lacks modules: run once without --offline, or go mod download)"
-		}
-		return fmt.Errorf("compile: %w", rewordedError{err, text})
+		return fmt.Errorf("compile: %w", rewordedError{err, withRemedy(o.original(err.Error()))})
 	}
 	if err := os.Chmod(out, 0o755); err != nil { // the linker's mode depends on the umask
 		return err

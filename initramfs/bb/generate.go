@@ -75,10 +75,18 @@ func (b *builder) rewrite(ctx context.Context, gopath string) error {
 	if err == nil {
 		return ctx.Err()
 	}
-	if missingModule.MatchString(err.Error()) {
-		return fmt.Errorf("%w\n(a command needs a module that go.mod lacks: name it in tools.go and go get it)", err)
+	return rewordedError{err, withRemedy(err.Error())}
+}
+
+// withRemedy adds to what the go command says what is to be done about it.
+func withRemedy(text string) string {
+	switch {
+	case strings.Contains(text, "GOPROXY=off"):
+		return text + "\n(offline, and the Go module cache lacks modules: run once without --offline, or go mod download)"
+	case missingModule.MatchString(text):
+		return text + "\n(a command needs a module that go.mod lacks: name it in tools.go and go get it)"
 	}
-	return err
+	return text
 }
 
 // setenv sets variables and returns what undoes it.
