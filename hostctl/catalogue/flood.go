@@ -10,24 +10,29 @@ import (
 	"picolab/hostctl/report"
 )
 
-// widestMTU is a tap's: 65535 less the Ethernet header.  It is also what virtio takes that a tap can carry.
-const widestMTU = 65521
-
 // Widen has the guest's i-th card and the way to it take packets of that many bytes: the host's end, which other cards of
 // the link may share, takes all, and what goes to the card is fragmented by its route.  The address is made known to the
 // host, so that no packet waits for ARP.
 func (t *T) Widen(guest *Node, i, mtu int) {
 	host, card := t.Host(), guest.Card(i)
 	bridge := t.Segment(card.Link).Bridge
+	widest := host.widen(bridge)
 	if card.Tap != "" {
-		host.SetMTU(card.Tap, widestMTU)
+		widest = min(widest, host.widen(card.Tap))
 	}
-	host.SetMTU(bridge, widestMTU)
-	host.AddRoute(client.Route{Destination: netip.PrefixFrom(card.Addr.Addr(), 32), Link: bridge, MTU: min(mtu, widestMTU)})
+	host.AddRoute(client.Route{Destination: netip.PrefixFrom(card.Addr.Addr(), 32), Link: bridge, MTU: min(mtu, widest)})
 	host.AddNeigh(bridge, card.Addr.Addr(), card.MAC)
 	name := guest.Link(i).Name
 	guest.SetMTU(name, mtu)
 	guest.AwaitUp(name)
+}
+
+// widen gives a link the largest MTU that its kind takes, and returns that: a tap's is 65521, for it counts the Ethernet
+// header, a bridge's and a veth's 65535.
+func (n *Node) widen(link string) (mtu int) {
+	mtu = int(n.LinkNamed(link).MaxMtu)
+	n.SetMTU(link, mtu)
+	return mtu
 }
 
 // WidenModels widens the way to each card of [ThreeCards] to the parameter MODEL-mtu, and returns what each is to be flooded

@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"picolab/hostctl/internal/netdev"
 )
 
 // Limits of a spec.
@@ -14,8 +16,8 @@ const (
 	maxLinks     = 16
 	maxNICs      = 8
 	maxQueues    = 16
-	minMTU       = 68
-	maxMTU       = 65521 // a tap's: 65535 less the Ethernet header
+	minMTU       = netdev.MinMTU
+	maxMTU       = netdev.MaxTapMTU // what every host can make
 	minMemoryMiB = 128
 	maxMemoryMiB = 64 << 10
 	maxSwapMiB   = 64 << 10

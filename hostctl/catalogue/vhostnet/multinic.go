@@ -13,7 +13,7 @@ var multiNIC = catalogue.Case{
 		Criterion: "ping each nics to find whether it still work, the packet loss should be zero",
 		Note: "arp_ignore and arp_announce of conf/default do nothing for links that are there: they are set for all and for each. " +
 			"Each card is on a link of its own, where the document has one for all: there every reply would leave by the card " +
-			"of the guest's first route. The host's ends take 65521 bytes, so that the large MTUs are used both ways."},
+			"of the guest's first route. The host's ends take all that their kind can, a tap 65521 bytes, so that the large MTUs are used both ways."},
 	Where:    where,
 	Topology: catalogue.ThreeCards().OnBackends().OnMachines(),
 	Matrix:   catalogue.MixedCards("off").Machines().OnceEach(),

@@ -12,9 +12,10 @@ import (
 
 // Limits of the kernel's drivers, in bytes. A tap counts its Ethernet header, so 65535 - 14.
 const (
-	MinMTU    = 68
-	MaxTapMTU = 65521
-	MaxName   = 15 // IFNAMSIZ - 1
+	MinMTU     = 68
+	MaxTapMTU  = 65521
+	MaxVethMTU = 65535
+	MaxName    = 15 // IFNAMSIZ - 1
 )
 
 // ErrNotFound is the error of a link that does not exist in this namespace.

@@ -11,9 +11,6 @@ import (
 	"picolab/hostctl/vale/tap"
 )
 
-// maxVethMTU is a veth's: the switch's end takes all that the other end's MTU lets through, now and when that is raised.
-const maxVethMTU = 65535
-
 // Host makes a netdev of that name, by which the kernel of this network namespace is on a switch, and returns its port, with
 // which it goes. The netdev is a tap, or where there is no leave for one an end of a veth pair: that takes no device file, and
 // so is any user's in a namespace of their own. how says which, and why.
@@ -35,7 +32,8 @@ func pair(name string) (vale.Port, error) {
 	if err := netdev.CreateVeth(name, peer); err != nil {
 		return nil, err
 	}
-	err := errors.Join(netdev.SetMTU(peer, maxVethMTU), netdev.Up(peer))
+	// The switch's end takes all that the other end's MTU lets through, now and when that is raised.
+	err := errors.Join(netdev.SetMTU(peer, netdev.MaxVethMTU), netdev.Up(peer))
 	if err == nil {
 		var p vale.Port
 		if p, err = packet.New(peer); err == nil {

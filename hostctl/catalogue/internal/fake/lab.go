@@ -108,7 +108,7 @@ const (
 func New(top catalogue.Topology, f Faults) *Lab {
 	l := &Lab{Faults: f, top: top, sinks: map[uint16]*transfer{}, params: map[string]string{}}
 	l.host = &node{lab: l, name: "host", wireMAC: map[string]string{bridge: hostMAC}, unloads: make(chan struct{})}
-	l.host.links = []*wire.Link{{Name: bridge, Index: 1, Mac: hostMAC, Mtu: 1500, Up: true,
+	l.host.links = []*wire.Link{{Name: bridge, Index: 1, Mac: hostMAC, Mtu: 1500, MaxMtu: 65535, Up: true,
 		Operstate: "up", Carrier: true, Kind: "bridge", Addresses: []string{hostAddr.String()}}}
 	for i, g := range top.Guests {
 		l.guests = append(l.guests, l.newGuest(i, g))
@@ -156,7 +156,7 @@ func (l *Lab) NewEnd(_, model string) (lab.End, func(context.Context) error, err
 	if len(l.top.Guests) > 0 && l.top.Guests[0].NICs[0].Backend == catalogue.Vale {
 		return lab.End{Socket: name + ".sock", Rings: model == "virtio-net-pci"}, func(context.Context) error { return nil }, nil
 	}
-	l.host.links = append(l.host.links, &wire.Link{Name: name, Mtu: 1500, Up: true, Carrier: true, Master: bridge})
+	l.host.links = append(l.host.links, &wire.Link{Name: name, Mtu: 1500, MaxMtu: 65521, Up: true, Carrier: true, Master: bridge})
 	return lab.End{Tap: name}, func(ctx context.Context) error { return l.host.DelLink(ctx, name) }, nil
 }
 
@@ -200,7 +200,7 @@ func (l *Lab) newGuest(i int, g catalogue.Guest) *node {
 		tap := ""
 		if nic.Backend == "" {
 			tap = fmt.Sprintf("tap%dn%d", i, j)
-			l.host.links = append(l.host.links, &wire.Link{Name: tap, Mtu: 1500, Up: true, Carrier: true, Master: bridge})
+			l.host.links = append(l.host.links, &wire.Link{Name: tap, Mtu: 1500, MaxMtu: 65521, Up: true, Carrier: true, Master: bridge})
 		}
 		card := catalogue.Card{Model: nic.Model, MAC: fmt.Sprintf("52:54:00:00:%02x:%02x", i, j), Link: nic.Link, Tap: tap,
 			Device: fmt.Sprintf("nic%d", j), Netdev: fmt.Sprintf("nic%d.net", j),
