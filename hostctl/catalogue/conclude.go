@@ -20,7 +20,7 @@ func (t *T) conclude(findings []Finding) (report.Verdict, string) {
 	defer t.mu.Unlock()
 	ours := func(f Finding) bool { return f.Ours }
 	if said := slices.DeleteFunc(slices.Clone(findings), ours); len(said) > 0 {
-		return report.Fail, oopsReason(said)
+		return t.crashed(said)
 	}
 	if len(findings) > 0 {
 		return report.Error, fmt.Sprintf("guest %s: %s", findings[0].Guest, findings[0].Title)
@@ -37,6 +37,18 @@ func (t *T) conclude(findings []Finding) (report.Verdict, string) {
 		return report.Error, "case " + t.in.Case.ID + " made no check"
 	}
 	return t.success()
+}
+
+// crashed is the verdict of what kernels said.
+func (t *T) crashed(findings []Finding) (report.Verdict, string) {
+	f := fullest(findings)
+	reason := oopsReason(f, len(findings)-1)
+	for _, known := range t.crashes {
+		if f.Title == known.title && strings.Contains(f.Text, "["+known.module+"]") {
+			return report.XFail, known.defect + ": " + reason
+		}
+	}
+	return report.Fail, reason
 }
 
 func (t *T) failure(failed string) (report.Verdict, string) {
@@ -77,13 +89,17 @@ func (t *T) failed() string {
 // maxOops bounds the kernel text in a reason; the console has all of it.
 const maxOops = 4 << 10
 
-// oopsReason tells the finding with the most text: QEMU's own "guest panicked"
-// has none, and the console says why.
-func oopsReason(findings []Finding) string {
-	f := slices.MaxFunc(findings, func(a, b Finding) int { return cmp.Compare(len(a.Text), len(b.Text)) })
+// fullest is the finding with the most text: QEMU's own "guest panicked" has none,
+// and the console says why.
+func fullest(findings []Finding) Finding {
+	return slices.MaxFunc(findings, func(a, b Finding) int { return cmp.Compare(len(a.Text), len(b.Text)) })
+}
+
+// oopsReason tells of a finding, and how many there are besides.
+func oopsReason(f Finding, more int) string {
 	text := fmt.Sprintf("guest %s: kernel said %s: %s", f.Guest, f.Kind, f.Title)
-	if n := len(findings) - 1; n > 0 {
-		text += fmt.Sprintf(" (and %d more)", n)
+	if more > 0 {
+		text += fmt.Sprintf(" (and %d more)", more)
 	}
 	body := strings.TrimSpace(f.Text)
 	if len(body) > maxOops {

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"picolab/guestagent/client"
 	"picolab/hostctl/catalogue"
@@ -130,10 +129,12 @@ func TestDeadKernel(t *testing.T) {
 	panicked := catalogue.Finding{Guest: "a", Kind: "panic", Title: "Kernel panic - not syncing", Text: "Kernel panic - not syncing: x", Fatal: true}
 	var booted *fake.Lab
 	var tell func(catalogue.Finding)
+	var cause error
 	c := aCase("s.c", func(t *catalogue.T) {
 		booted.Say(0, panicked)
 		tell(panicked)
 		<-t.Context().Done()
+		cause = context.Cause(t.Context())
 	})
 	var results []report.Result
 	r := fake.Runner(t.TempDir(), fake.Faults{}, &results)
@@ -141,15 +142,56 @@ func TestDeadKernel(t *testing.T) {
 		booted, tell = fake.New(top, fake.Faults{}), found
 		return booted, nil
 	}
-	start := time.Now()
 	if err := r.Run(t.Context(), planOf(t, c)); err != nil {
 		t.Fatal(err)
 	}
 	if results[0].Result != report.Fail || !strings.Contains(results[0].Reason, "Kernel panic") {
 		t.Errorf("%s: %s", results[0].Result, results[0].Reason)
 	}
-	if took := time.Since(start); took > time.Second {
-		t.Errorf("the verdict took %v", took)
+	if cause == nil || !strings.Contains(cause.Error(), "it died") {
+		t.Errorf("ended by %v", cause)
+	}
+}
+
+// TestKnownCrash shows that only the crash of a named defect is expected.
+func TestKnownCrash(t *testing.T) {
+	const title, trace = "kernel BUG at lib/x.c", "kernel BUG at lib/x.c:9!\n  cp_interrupt+0x2c4/0x490 [8139cp]"
+	panicked := catalogue.Finding{Guest: "a", Kind: "panic", Title: "guest panicked", Fatal: true}
+	for _, tt := range []struct {
+		name   string
+		found  []catalogue.Finding
+		want   report.Verdict
+		reason string
+	}{
+		{"none", nil, report.Pass, ""},
+		{"it", []catalogue.Finding{{Guest: "a", Kind: "bug", Title: title, Text: trace}, panicked}, report.XFail,
+			"defect 1: guest a: kernel said bug: kernel BUG at lib/x.c (and 1 more)"},
+		{"elsewhere", []catalogue.Finding{{Guest: "a", Kind: "bug", Title: "kernel BUG at lib/y.c", Text: trace}}, report.Fail, "lib/y.c"},
+		{"another's", []catalogue.Finding{{Guest: "a", Kind: "bug", Title: title, Text: "e1000_intr+0x2c4/0x490 [e1000]"}}, report.Fail, "lib/x.c"},
+		{"no report", []catalogue.Finding{panicked}, report.Fail, "guest panicked"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var booted *fake.Lab
+			c := aCase("s.c", func(t *catalogue.T) {
+				t.XFailCrash(title, "8139cp", "defect 1")
+				ok(t)
+				for _, f := range tt.found {
+					booted.Say(0, f)
+				}
+			})
+			var results []report.Result
+			r := fake.Runner(t.TempDir(), fake.Faults{}, &results)
+			r.Boot = func(_ context.Context, top catalogue.Topology, _ string, _ func(catalogue.Finding)) (catalogue.Booted, error) {
+				booted = fake.New(top, fake.Faults{})
+				return booted, nil
+			}
+			if err := r.Run(t.Context(), planOf(t, c)); err != nil {
+				t.Fatal(err)
+			}
+			if got := results[0]; got.Result != tt.want || !strings.Contains(got.Reason, tt.reason) {
+				t.Errorf("%s: %s", got.Result, got.Reason)
+			}
+		})
 	}
 }
 

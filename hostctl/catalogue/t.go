@@ -32,6 +32,7 @@ type T struct {
 	files    []string // evidence, relative to dir
 	end      *ending  // the first thing that ended the instance
 	xfail    string
+	crashes  []knownCrash
 	degraded string
 	cleanups []func()
 	silent   []string // guests that answer nothing any more
@@ -122,6 +123,19 @@ func (t *T) XFail(defect string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.xfail = defect
+}
+
+// knownCrash is a crash of a guest's kernel for which a named defect of others is the reason.
+type knownCrash struct{ title, module, defect string }
+
+// XFailCrash says that a guest's kernel dies now and then of a named defect of
+// others: with a crash report that has this title and a function of the module in
+// its trace, a FAIL becomes XFAIL.  Other crashes are what they were, and a PASS
+// stays one.
+func (t *T) XFailCrash(title, module, defect string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.crashes = append(t.crashes, knownCrash{title, module, defect})
 }
 
 // Degraded says that the strict criterion was missed and the stated tolerance

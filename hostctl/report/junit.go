@@ -96,7 +96,7 @@ func (d *junitSuites) add(r Result) {
 	switch r.Result {
 	case Skip, XFail:
 		s.Skipped++
-		c.Skipped = &junitWhy{Message: clean(string(r.Result) + ": " + r.Reason)}
+		c.Skipped = &junitWhy{Message: string(r.Result) + ": " + why.Message, Text: why.Text}
 	case Fail, XPass:
 		s.Failures++
 		c.Failure = why

@@ -353,10 +353,8 @@ func TestFetchCancelled(t *testing.T) {
 		<-r.Context().Done()
 	})
 	s := open(t)
-	start := time.Now()
-	err := s.Fetch(ctx, []Item{itemOf(url, content(7, 1000))}, Options{})
-	if !errors.Is(err, reason) || time.Since(start) > 5*time.Second {
-		t.Errorf("error %v after %v", err, time.Since(start))
+	if err := s.Fetch(ctx, []Item{itemOf(url, content(7, 1000))}, Options{}); !errors.Is(err, reason) {
+		t.Errorf("error %v", err)
 	}
 	if len(finals(t, s)) != 0 {
 		t.Error("something was stored")

@@ -110,7 +110,7 @@ func TestPeerVanishesInTheTest(t *testing.T) {
 		start := time.Now()
 		_, err := Measure(ctx, c, Repeat{})
 		cancel()
-		if !errors.Is(err, context.DeadlineExceeded) || time.Since(start) > 8*time.Second {
+		if !errors.Is(err, context.DeadlineExceeded) || time.Since(start) > 30*time.Second {
 			t.Errorf("%s: %v after %v", test, err, time.Since(start))
 		}
 	}
@@ -188,7 +188,7 @@ func TestServerEndsInTheTest(t *testing.T) {
 			go func() { served <- new(Server).Serve(ctx, l) }()
 			start := time.Now()
 			_, err = Measure(context.Background(), config(t, test, "127.0.0.1", l.Addr().(*net.TCPAddr).Port, 60), Repeat{})
-			if err == nil || time.Since(start) > 10*time.Second {
+			if err == nil || time.Since(start) > 30*time.Second {
 				t.Errorf("%v after %v", err, time.Since(start))
 			}
 			if err := <-served; err != nil {

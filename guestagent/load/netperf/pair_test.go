@@ -79,7 +79,7 @@ func TestByTime(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if r.Elapsed < 0.99 || r.Elapsed > 3 || time.Since(start) > 5*time.Second {
+			if r.Elapsed < 0.99 || r.Elapsed > time.Since(start).Seconds() {
 				t.Errorf("took %v s of %v", r.Elapsed, time.Since(start))
 			}
 			if !r.Local.CPU.measured() || !r.Remote.CPU.measured() || r.Local.CPU.Total <= 0 || r.Local.Demand <= 0 {

@@ -98,6 +98,9 @@ var suspendS4 = catalogue.Case{
 // survives has a guest sleep and looks at what must be the same before and after.
 func survives(t *catalogue.T, guest *catalogue.Node, sleep func()) {
 	const bootID = "/proc/sys/kernel/random/boot_id"
+	t.XFailCrash("kernel BUG at lib/dynamic_queue_limits.c", "8139cp", "8139cp lets the stack send before it has started the chip "+
+		"again (netif_device_attach in cp_resume), and then forgets what is queued (netdev_reset_queue in cp_start_hw): a packet "+
+		"that a timer sends in between is one too many when it has been sent")
 	kernels := t.Kernels()
 	t.NoLossAnywhere("before the sleep", guest)
 	life, before := guest.ReadFile(bootID), allSettings(guest)
