@@ -210,21 +210,17 @@ func TestBuildWithoutGo(t *testing.T) {
 
 // TestBuildMissingModule: what go.mod and the module cache lack is told with its remedy.
 func TestBuildMissingModule(t *testing.T) {
-	if testing.Short() {
-		t.Skip("runs the go command")
-	}
-	bare := t.TempDir()
-	writeTree(t, bare, sources)
-	build := func(dir string, commands ...string) error {
-		_, err := Build(t.Context(), Options{Commands: commands, ModuleDir: dir, Cache: t.TempDir(), Offline: true})
-		return err
-	}
-	err := build(bare, "example.invalid/cmd/nothing", "picolab/cmd/hello")
+	offline := testOptions(t)
+	offline.Offline = true
+	bare := offline
+	bare.Commands, bare.ModuleDir = []string{"example.invalid/cmd/nothing", "picolab/cmd/hello"}, t.TempDir()
+	writeTree(t, bare.ModuleDir, sources)
+	_, err := Build(t.Context(), bare)
 	if err == nil || !strings.Contains(err.Error(), "that go.mod lacks") {
 		t.Errorf("error %v, want one that names go.mod", err)
 	}
 	t.Setenv("GOMODCACHE", t.TempDir())
-	err = build(testModule(t), commands...)
+	_, err = Build(t.Context(), offline)
 	if err == nil || !strings.Contains(err.Error(), "go mod download") {
 		t.Errorf("error %v, want one that tells how to fill the module cache", err)
 	}
