@@ -32,7 +32,7 @@ func TestProbeKVMAnswersInTime(t *testing.T) {
 	needQEMU(t)
 	start := time.Now()
 	ok, evidence := ProbeKVM(t.Context(), KVMDeadline)
-	if took := time.Since(start); took > 5*time.Second {
+	if took := time.Since(start); took > KVMDeadline+20*time.Second {
 		t.Errorf("took %v", took)
 	}
 	if evidence == "" {
