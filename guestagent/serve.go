@@ -44,13 +44,12 @@ func (o Options) logf(format string, args ...any) {
 // Serve serves the connections of l until ctx ends or l fails, and returns when the last session has ended. It closes l.
 // Its error is nil when ctx ended.
 func Serve(ctx context.Context, l net.Listener, o Options) error {
-	stop := context.AfterFunc(ctx, func() { l.Close() })
-	defer stop()
 	defer l.Close()
 	var sessions sync.WaitGroup
 	defer sessions.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	defer context.AfterFunc(ctx, func() { l.Close() })() // of this context, which has ended when accept fails by it
 	slots := make(chan struct{}, wire.MaxConns)
 	for {
 		conn, err := accept(ctx, l, o)

@@ -45,6 +45,7 @@ func lineCount(s string) int { return strings.Count(s, "\n") }
 
 func TestCapture(t *testing.T) {
 	p := newPair(t)
+	warm(t, p)
 	ctx := t.Context()
 	dir := t.TempDir()
 	var stream bytes.Buffer
@@ -78,6 +79,7 @@ func TestCapture(t *testing.T) {
 
 func TestCaptureSnaplenAndLimit(t *testing.T) {
 	p := newPair(t)
+	warm(t, p)
 	ctx := t.Context()
 	var stream bytes.Buffer
 	c, err := p.b.Capture(ctx, client.CaptureOptions{Link: p.bLink, Filter: "icmp and inbound", Snaplen: 64, Packets: 3, Writer: &stream})

@@ -15,6 +15,7 @@ const patience = 20 * time.Second
 
 func TestPingTable(t *testing.T) {
 	p := newPair(t)
+	warm(t, p)
 	intervals := []time.Duration{10 * time.Millisecond, time.Millisecond, 100 * time.Microsecond}
 	for _, size := range []int{0, 1, 7, 8, 48, 64, 512, 1440, 1472, 1500, 1505, 4096, 32767, 65507} {
 		for _, interval := range intervals {
@@ -35,6 +36,7 @@ func TestPingTable(t *testing.T) {
 
 func TestPingIntervalIsKept(t *testing.T) {
 	p := newPair(t)
+	warm(t, p)
 	st, err := p.a.PingHost(t.Context(), client.PingOptions{Target: p.bIP, Size: 64, Count: 2000, Interval: 100 * time.Microsecond, Timeout: patience})
 	must(t, err)
 	t.Logf("100 us: achieved %v, p50 %v, p99 %v", st.AchievedInterval, st.RTTP50, st.RTTP99)
@@ -54,6 +56,7 @@ func TestPingOversizeIsRefused(t *testing.T) {
 
 func TestPingDontFragment(t *testing.T) {
 	p := newPair(t)
+	warm(t, p)
 	for size, loss := range map[int]float64{1472: 0, 1473: 100} {
 		st, err := p.a.PingHost(t.Context(), client.PingOptions{Target: p.bIP, Size: size, Count: 3, Interval: time.Millisecond, DontFragment: true})
 		must(t, err)
@@ -65,6 +68,7 @@ func TestPingDontFragment(t *testing.T) {
 
 func TestPingJumbo(t *testing.T) {
 	p := newPair(t)
+	warm(t, p)
 	for _, mtu := range []int{9000, 65521, 65535} {
 		must(t, p.a.SetMTU(t.Context(), p.aLink, mtu))
 		must(t, p.b.SetMTU(t.Context(), p.bLink, mtu))
@@ -100,6 +104,7 @@ func TestPingFloodWraps(t *testing.T) {
 		t.Skip("70000 requests")
 	}
 	p := newPair(t)
+	warm(t, p)
 	st, err := p.a.PingHost(t.Context(), client.PingOptions{Target: p.bIP, Size: 16, Flood: true, Preload: 64, Count: 70000, Timeout: patience})
 	must(t, err)
 	if st.Sent != 70000 || st.Received != 70000 || st.Duplicates+st.Late+st.Corrupt != 0 {
