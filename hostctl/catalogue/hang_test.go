@@ -1,7 +1,6 @@
 package catalogue_test
 
 import (
-	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -49,26 +48,15 @@ func TestQEMUEnds(t *testing.T) {
 		"after the kernel's": {[]catalogue.Finding{bug, gone}, report.Fail, "guest a: kernel said bug: BUG: bad page state"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var booted *fake.Lab
-			var tell func(catalogue.Finding)
-			c := aCase("s.c", func(t *catalogue.T) {
+			r := runOn(t, func(t *catalogue.T, l *fake.Lab, tell func(catalogue.Finding)) {
 				for _, f := range tt.said {
-					booted.Say(0, f)
+					l.Say(0, f)
 					tell(f)
 				}
 				<-t.Context().Done()
 			})
-			var results []report.Result
-			r := fake.Runner(t.TempDir(), fake.Faults{}, &results)
-			r.Boot = func(_ context.Context, top catalogue.Topology, _ string, found func(catalogue.Finding)) (catalogue.Booted, error) {
-				booted, tell = fake.New(top, fake.Faults{}), found
-				return booted, nil
-			}
-			if err := r.Run(t.Context(), planOf(t, c)); err != nil {
-				t.Fatal(err)
-			}
-			if got := results[0]; got.Result != tt.want || got.Reason != tt.reason {
-				t.Errorf("%s: %s", got.Result, got.Reason)
+			if r.Result != tt.want || r.Reason != tt.reason {
+				t.Errorf("%s: %s", r.Result, r.Reason)
 			}
 		})
 	}

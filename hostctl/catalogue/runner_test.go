@@ -60,6 +60,23 @@ func runAll(t *testing.T, f fake.Faults, cases ...*catalogue.Case) []report.Resu
 	return results
 }
 
+// runOn runs a case that is given the fake lab that it runs on, and what the lab calls when a kernel says something.
+func runOn(t *testing.T, run func(t *catalogue.T, l *fake.Lab, tell func(catalogue.Finding))) report.Result {
+	t.Helper()
+	var booted *fake.Lab
+	var tell func(catalogue.Finding)
+	var results []report.Result
+	r := fake.Runner(t.TempDir(), fake.Faults{}, &results)
+	r.Boot = func(_ context.Context, top catalogue.Topology, _ string, found func(catalogue.Finding)) (catalogue.Booted, error) {
+		booted, tell = fake.New(top, fake.Faults{}), found
+		return booted, nil
+	}
+	if err := r.Run(t.Context(), planOf(t, aCase("s.c", func(t *catalogue.T) { run(t, booted, tell) }))); err != nil {
+		t.Fatal(err)
+	}
+	return results[0]
+}
+
 // TestVerdicts shows whose fault each kind of end is said to be.
 func TestVerdicts(t *testing.T) {
 	tests := []struct {
@@ -127,26 +144,15 @@ func TestOops(t *testing.T) {
 // TestDeadKernel shows that a kernel that dies ends an instance at once.
 func TestDeadKernel(t *testing.T) {
 	panicked := catalogue.Finding{Guest: "a", Kind: "panic", Title: "Kernel panic - not syncing", Text: "Kernel panic - not syncing: x", Fatal: true}
-	var booted *fake.Lab
-	var tell func(catalogue.Finding)
 	var cause error
-	c := aCase("s.c", func(t *catalogue.T) {
-		booted.Say(0, panicked)
+	r := runOn(t, func(t *catalogue.T, l *fake.Lab, tell func(catalogue.Finding)) {
+		l.Say(0, panicked)
 		tell(panicked)
 		<-t.Context().Done()
 		cause = context.Cause(t.Context())
 	})
-	var results []report.Result
-	r := fake.Runner(t.TempDir(), fake.Faults{}, &results)
-	r.Boot = func(_ context.Context, top catalogue.Topology, _ string, found func(catalogue.Finding)) (catalogue.Booted, error) {
-		booted, tell = fake.New(top, fake.Faults{}), found
-		return booted, nil
-	}
-	if err := r.Run(t.Context(), planOf(t, c)); err != nil {
-		t.Fatal(err)
-	}
-	if results[0].Result != report.Fail || !strings.Contains(results[0].Reason, "Kernel panic") {
-		t.Errorf("%s: %s", results[0].Result, results[0].Reason)
+	if r.Result != report.Fail || !strings.Contains(r.Reason, "Kernel panic") {
+		t.Errorf("%s: %s", r.Result, r.Reason)
 	}
 	if cause == nil || !strings.Contains(cause.Error(), "it died") {
 		t.Errorf("ended by %v", cause)
@@ -171,25 +177,15 @@ func TestKnownCrash(t *testing.T) {
 		{"no report", []catalogue.Finding{panicked}, report.Fail, "guest panicked"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			var booted *fake.Lab
-			c := aCase("s.c", func(t *catalogue.T) {
+			r := runOn(t, func(t *catalogue.T, l *fake.Lab, _ func(catalogue.Finding)) {
 				t.XFailCrash(title, "8139cp", "defect 1")
 				ok(t)
 				for _, f := range tt.found {
-					booted.Say(0, f)
+					l.Say(0, f)
 				}
 			})
-			var results []report.Result
-			r := fake.Runner(t.TempDir(), fake.Faults{}, &results)
-			r.Boot = func(_ context.Context, top catalogue.Topology, _ string, _ func(catalogue.Finding)) (catalogue.Booted, error) {
-				booted = fake.New(top, fake.Faults{})
-				return booted, nil
-			}
-			if err := r.Run(t.Context(), planOf(t, c)); err != nil {
-				t.Fatal(err)
-			}
-			if got := results[0]; got.Result != tt.want || !strings.Contains(got.Reason, tt.reason) {
-				t.Errorf("%s: %s", got.Result, got.Reason)
+			if r.Result != tt.want || !strings.Contains(r.Reason, tt.reason) {
+				t.Errorf("%s: %s", r.Result, r.Reason)
 			}
 		})
 	}
@@ -199,29 +195,19 @@ func TestKnownCrash(t *testing.T) {
 // PASS: the kernel's fault if it says so, and unknown otherwise.
 func TestLastBreath(t *testing.T) {
 	for _, says := range []bool{true, false} {
-		var booted *fake.Lab
-		c := aCase("s.c", func(t *catalogue.T) {
+		r := runOn(t, func(t *catalogue.T, l *fake.Lab, _ func(catalogue.Finding)) {
 			ok(t)
-			booted.Kill(0)
+			l.Kill(0)
 			if says {
-				booted.Say(0, catalogue.Finding{Guest: "a", Kind: "panic", Title: "Kernel panic", Text: "why", Fatal: true})
+				l.Say(0, catalogue.Finding{Guest: "a", Kind: "panic", Title: "Kernel panic", Text: "why", Fatal: true})
 			}
 		})
-		var results []report.Result
-		r := fake.Runner(t.TempDir(), fake.Faults{}, &results)
-		r.Boot = func(_ context.Context, top catalogue.Topology, _ string, _ func(catalogue.Finding)) (catalogue.Booted, error) {
-			booted = fake.New(top, fake.Faults{})
-			return booted, nil
-		}
-		if err := r.Run(t.Context(), planOf(t, c)); err != nil {
-			t.Fatal(err)
-		}
 		want, reason := report.Error, "after the case: links of a: connection to the agent lost"
 		if says {
 			want, reason = report.Fail, "Kernel panic\nwhy"
 		}
-		if got := results[0]; got.Result != want || !strings.Contains(got.Reason, reason) {
-			t.Errorf("says %v: %s: %s", says, got.Result, got.Reason)
+		if r.Result != want || !strings.Contains(r.Reason, reason) {
+			t.Errorf("says %v: %s: %s", says, r.Result, r.Reason)
 		}
 	}
 }
