@@ -8,6 +8,7 @@ package testpmd
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"io"
 	"os"
@@ -30,7 +31,8 @@ type Process struct {
 	t      testing.TB
 	cmd    *exec.Cmd
 	in     io.WriteCloser
-	out    chan string // what it printed up to each prompt
+	log    bytes.Buffer // to be read when it has ended
+	out    chan string  // what it printed up to each prompt
 	exited chan error
 }
 
@@ -107,7 +109,7 @@ func command(t testing.TB, c Config) *exec.Cmd {
 	for _, v := range c.VDevs {
 		args = append(args, "--vdev", v)
 	}
-	args = append(append(args, c.EAL...), "--", "-i", "--total-num-mbufs=20000", "--no-mlockall", "--nb-cores=1", "--burst=32")
+	args = append(append(args, c.EAL...), "--", "-i", "--total-num-mbufs=20000", "--no-mlockall", "--mask-event=all", "--nb-cores=1", "--burst=32")
 	return Program(t, "usr/bin/dpdk-testpmd", append(args, c.Args...)...)
 }
 
@@ -131,7 +133,7 @@ func (p *Process) start() {
 	if p.in, err = p.cmd.StdinPipe(); err != nil {
 		p.t.Fatal(err)
 	}
-	p.cmd.Stdout, p.cmd.Stderr = theirs, theirs
+	p.cmd.Stdout, p.cmd.Stderr = theirs, &p.log // what drivers log must not come into a prompt
 	if err := p.cmd.Start(); err != nil {
 		_ = out.Close()
 		p.t.Fatalf("start testpmd: %v", err)
@@ -155,7 +157,8 @@ func (p *Process) read(out *os.File) {
 			text.Reset()
 		}
 	}
-	p.exited <- fmt.Errorf("testpmd ended: %v\n%s", p.cmd.Wait(), text.String())
+	err := p.cmd.Wait()
+	p.exited <- fmt.Errorf("testpmd ended: %v\n%s%s", err, text.String(), p.log.String())
 	close(p.exited)
 }
 
@@ -168,7 +171,8 @@ func (p *Process) answer() string {
 	case err := <-p.exited:
 		p.t.Fatal(err)
 	case <-time.After(timeout):
-		p.t.Fatal("testpmd does not answer")
+		_ = p.cmd.Process.Kill()
+		p.t.Fatalf("testpmd does not answer: %v", <-p.exited)
 	}
 	return ""
 }
