@@ -171,8 +171,8 @@ func (p *Process) answer() string {
 	case err := <-p.exited:
 		p.t.Fatal(err)
 	case <-time.After(timeout):
-		_ = p.cmd.Process.Kill()
-		p.t.Fatalf("testpmd does not answer: %v", <-p.exited)
+		p.kill()
+		p.t.Fatalf("testpmd does not answer: %v", p.end())
 	}
 	return ""
 }
@@ -249,13 +249,19 @@ func (p *Process) BestRate(ports ...int) float64 {
 func (p *Process) Stop() {
 	_, _ = io.WriteString(p.in, "quit\n")
 	_ = p.in.Close()
-	kill := time.AfterFunc(timeout/4, func() { _ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) })
-	defer kill.Stop()
+	defer time.AfterFunc(timeout/4, p.kill).Stop()
+	_ = p.end()
+}
+
+func (p *Process) kill() { _ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) }
+
+// end waits until it has ended, and returns why. Prompts that nobody waits for any more do not keep it from that.
+func (p *Process) end() error {
 	for {
 		select {
 		case <-p.out:
-		case <-p.exited:
-			return
+		case err := <-p.exited:
+			return err
 		}
 	}
 }
