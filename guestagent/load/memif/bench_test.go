@@ -48,7 +48,6 @@ func BenchmarkRing(b *testing.B) {
 func BenchmarkTestpmd(b *testing.B) {
 	for _, n := range []int{64, 1514} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			testpmd.Prioritise(b)
 			var ours, theirs float64
 			for b.Loop() {
 				ours += oursReceives(b, n)
@@ -116,7 +115,6 @@ func pin(cpu int) {
 func BenchmarkCross(b *testing.B) {
 	for _, size := range []int{1024, 16384} {
 		b.Run(fmt.Sprintf("64/%d", size), func(b *testing.B) {
-			testpmd.Prioritise(b)
 			best := 0.0
 			for b.Loop() {
 				best = max(best, cross(b, size))

@@ -186,16 +186,6 @@ func (p *Process) Command(format string, args ...any) string {
 	return p.answer()
 }
 
-// Prioritise has everything in this session run before what else wants the CPUs, where that is allowed, until the test ends: a
-// rate between two programs that poll says little while a third one keeps either from its CPU (sched(7), autogroups).
-func Prioritise(t testing.TB) {
-	const file = "/proc/self/autogroup"
-	old, err := os.ReadFile(file)
-	if _, nice, ok := strings.Cut(strings.TrimSpace(string(old)), " nice "); ok && err == nil && os.WriteFile(file, []byte("-20"), 0) == nil {
-		t.Cleanup(func() { _ = os.WriteFile(file, []byte(nice), 0) })
-	}
-}
-
 // Stats are the counters of a port, and its rates in frames a second since the last time.
 type Stats struct{ Rx, Tx, Missed, TxErrors, RxRate, TxRate uint64 }
 

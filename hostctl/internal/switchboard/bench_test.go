@@ -43,7 +43,6 @@ func BenchmarkTestpmd(b *testing.B) {
 const turns = 5
 
 func benchTestpmd(b *testing.B, f flood) {
-	testpmd.Prioritise(b)
 	var ours, theirs, ovs, ratios []float64
 	for b.Loop() {
 		mine, peer := newSwitch(b, f), newTestpmd(b, f)

@@ -229,7 +229,6 @@ func judge(t *testing.T, pmd *testpmd.Process, port pktgen.Port) {
 func BenchmarkTestpmd(b *testing.B) {
 	for _, packed := range []string{"", ",packed"} {
 		b.Run("tx"+packed, func(b *testing.B) {
-			testpmd.Prioritise(b)
 			path := socket(b)
 			pmd := testpmd.Start(b, testpmd.Config{CPU: 1, Drivers: []string{"vhost"},
 				VDevs: []string{"net_vhost0,iface=" + path + ",queues=1"}, Args: []string{"--forward-mode=rxonly"}})

@@ -166,7 +166,6 @@ func BenchmarkTestpmd(b *testing.B) {
 }
 
 func benchTestpmd(b *testing.B, packed bool, size, length int) {
-	testpmd.Prioritise(b)
 	var ours, theirs float64
 	for b.Loop() {
 		ours += oursForwards(b, packed, size, length)
