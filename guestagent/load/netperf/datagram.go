@@ -89,11 +89,13 @@ func (t *transfer) serveDatagrams(b, answer []byte, may func(netip.Addr) bool) e
 		}
 		return t.datagramEnd(err)
 	}
-	for ; err == nil; err = t.receiveDatagram(b) {
-		if err := t.sendAll(answer); err != nil && !errors.Is(err, unix.ECONNREFUSED) {
-			return t.ended("answer", err)
-		}
+	if err == nil {
+		err = t.sendAll(answer)
+	}
+	if err == nil {
 		t.transacted()
+		x := exchange{transfer: t, request: b, answer: answer}
+		err = x.serve()
 	}
 	return t.datagramEnd(err)
 }

@@ -31,7 +31,9 @@ func (r *run) transfer(ctx context.Context) error {
 	if err := r.sock.connect(r.peer); err != nil {
 		return r.moved.ended("connect", err)
 	}
-	r.sock.direct()
+	if r.Test.Direction != RR || r.Latency {
+		r.sock.direct()
+	}
 	defer r.report()()
 	r.start(stop)
 	err := r.finish(r.move())

@@ -109,7 +109,9 @@ func (t *session) move(x *transfer, m *meter) error {
 	}
 	defer conn.Close()
 	x.sock = conn
-	conn.direct()
+	if t.Direction != RR {
+		conn.direct()
+	}
 	m.start(t.measuresCPU())
 	switch t.Direction {
 	case Receive:
@@ -117,7 +119,7 @@ func (t *session) move(x *transfer, m *meter) error {
 	case Send:
 		err = t.sendAway(x, out)
 	case RR:
-		err = x.answer(in, out)
+		err = x.serveStream(in, out)
 	}
 	m.finish(conn, time.Now())
 	return err
@@ -156,9 +158,9 @@ func (t *session) datagrams(x *transfer, m *meter, out []byte) error {
 		x.stop.startClock(t.seconds()+padTime, padTime)
 	}
 	if t.Direction != RR {
+		t.sock.direct()
 		out = nil
 	}
-	t.sock.direct()
 	m.start(t.measuresCPU())
 	err := x.serveDatagrams(make([]byte, 1<<16), out, t.may)
 	end := time.Now()

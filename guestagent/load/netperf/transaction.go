@@ -54,21 +54,41 @@ func (t *transfer) receiveDatagram(b []byte) error {
 	return nil
 }
 
+//go:nosplit
+//go:norace
 func (t *transfer) transacted() {
 	t.Transactions++
 	t.progress.Store(t.Transactions)
 }
 
-// ask sends requests and waits for their answers, 1+burst of them under way, until time is up or limit transactions
-// are done (0: no limit). receive takes one answer.
-func (t *transfer) ask(request, answer []byte, burst int, limit uint64, receive func([]byte) error) error {
+// askStream sends requests over a stream and waits for their answers, 1+burst of them under way, until time is up or limit
+// transactions are done (0: no limit).
+func (t *transfer) askStream(request, answer []byte, burst int, limit uint64) error {
+	t.stop.guard(t.sock, unix.SHUT_WR) // the last answer still comes
+	if t.latency != nil {
+		return t.askTimed(request, answer, burst, limit, t.receiveAll)
+	}
+	x := exchange{transfer: t, request: request, answer: answer, stream: true}
+	return x.ask(burst, limit)
+}
+
+// askDatagrams is ask over datagrams. As in the original, one that is lost ends the transactions until time is up.
+func (t *transfer) askDatagrams(request, answer []byte, burst int, limit uint64) error {
+	t.stop.guard(t.sock, unix.SHUT_RD)
+	if t.latency != nil {
+		return t.askTimed(request, answer, burst, limit, t.receiveDatagram)
+	}
+	x := exchange{transfer: t, request: request, answer: answer}
+	return x.ask(burst, limit)
+}
+
+// askTimed measures what each takes. receive takes one answer.
+func (t *transfer) askTimed(request, answer []byte, burst int, limit uint64, receive func([]byte) error) error {
 	sentAt := make([]time.Time, burst+1)
 	var sent uint64
 	for !t.stop.expired.Load() && (limit == 0 || t.Transactions < limit) {
 		for sent-t.Transactions <= uint64(burst) && (limit == 0 || sent < limit) {
-			if t.latency != nil {
-				sentAt[sent%uint64(len(sentAt))] = time.Now()
-			}
+			sentAt[sent%uint64(len(sentAt))] = time.Now()
 			if err := t.sendAll(request); err != nil {
 				return t.ended("send", err)
 			}
@@ -77,38 +97,17 @@ func (t *transfer) ask(request, answer []byte, burst int, limit uint64, receive 
 		if err := receive(answer); err != nil {
 			return t.ended("receive", err)
 		}
-		if t.latency != nil {
-			t.latency.add(time.Since(sentAt[t.Transactions%uint64(len(sentAt))]))
-		}
+		t.latency.add(time.Since(sentAt[t.Transactions%uint64(len(sentAt))]))
 		t.transacted()
 	}
 	return t.stop.err()
 }
 
-// askStream is ask over a stream.
-func (t *transfer) askStream(request, answer []byte, burst int, limit uint64) error {
-	t.stop.guard(t.sock, unix.SHUT_WR) // the last answer still comes
-	return t.ask(request, answer, burst, limit, t.receiveAll)
-}
-
-// askDatagrams is ask over datagrams. As in the original, one that is lost ends the transactions until time is up.
-func (t *transfer) askDatagrams(request, answer []byte, burst int, limit uint64) error {
-	t.stop.guard(t.sock, unix.SHUT_RD)
-	return t.ask(request, answer, burst, limit, t.receiveDatagram)
-}
-
-// answer serves requests on a stream until the client ends it.
-func (t *transfer) answer(request, answer []byte) error {
+// serveStream answers requests on a stream until the client ends it.
+func (t *transfer) serveStream(request, answer []byte) error {
 	t.stop.guard(t.sock, noInterrupt)
-	for {
-		if err := t.receiveAll(request); err != nil {
-			return t.clientEnd(err)
-		}
-		if err := t.sendAll(answer); err != nil {
-			return t.clientEnd(err)
-		}
-		t.transacted()
-	}
+	x := exchange{transfer: t, request: request, answer: answer, stream: true}
+	return t.clientEnd(x.serve())
 }
 
 // clientEnd is nil when the client ended its connection, in whatever way.
