@@ -84,7 +84,7 @@ func (t *transfer) serveDatagrams(b, answer []byte, may func(netip.Addr) bool) e
 	t.stop.guard(t.sock, unix.SHUT_RD)
 	err := t.firstDatagram(b, may)
 	if len(answer) == 0 {
-		for many := newBatch(); err == nil; {
+		for many := newBatch(t.sock); err == nil; {
 			err = t.receiveBatch(many)
 		}
 		return t.datagramEnd(err)
