@@ -310,3 +310,56 @@ func FuzzServer(f *testing.F) {
 		}
 	})
 }
+
+// TestConnectionsOfABadServer: what a server may do to a connection ends the test with an error that tells of it, or when the
+// test's context ends, and leaves no descriptor.
+func TestConnectionsOfABadServer(t *testing.T) {
+	gone := errors.New("gone")
+	for name, tc := range map[string]struct {
+		play func(net.Conn)
+		want string
+	}{
+		"closes":     {func(c net.Conn) { _ = c.Close() }, "closed the connection"},
+		"resets":     {func(c net.Conn) { _ = c.(*net.TCPConn).SetLinger(0); _ = c.Close() }, "reset"},
+		"says more":  {func(c net.Conn) { _, _ = c.Write([]byte("more")); _ = c.Close() }, "more than the answer"},
+		"says none":  {func(net.Conn) {}, gone.Error()},
+		"ends never": {func(c net.Conn) { _, _ = c.Write([]byte("a")) }, gone.Error()},
+		"refuses":    {nil, "connect data socket to 127.0.0.1:"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			listener, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer listener.Close()
+			ctx, cancel := context.WithCancelCause(context.Background())
+			defer cancel(nil)
+			if tc.play == nil {
+				_ = listener.Close()
+			} else {
+				go func() {
+					conn, err := listener.Accept()
+					if err != nil {
+						return
+					}
+					t.Cleanup(func() { _ = conn.Close() })
+					_, _ = io.ReadFull(conn, make([]byte, 1))
+					tc.play(conn)
+					time.AfterFunc(50*time.Millisecond, func() { cancel(gone) })
+				}()
+			}
+			stop := newStopper(ctx)
+			defer stop.release()
+			o := &dataOptions{Protocol: unix.IPPROTO_TCP, Local: netip.MustParseAddrPort("127.0.0.1:0"), Priority: -1, TOS: -1}
+			x := newReconnection(&transfer{stop: stop}, o, listener.Addr().(*net.TCPAddr).AddrPort(), []byte("q"), make([]byte, 1))
+			stop.guard(x, unix.SHUT_RDWR)
+			err = x.ask(1)
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("got %v, want %q", err, tc.want)
+			}
+			if err == nil || tc.play != nil && x.live.Load() != noneLive {
+				t.Errorf("socket %d is left", x.live.Load())
+			}
+		})
+	}
+}

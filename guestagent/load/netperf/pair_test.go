@@ -2,6 +2,7 @@ package netperf
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
 	"testing"
@@ -12,7 +13,8 @@ import (
 
 var hosts = []string{"127.0.0.1", "::1"}
 
-// TestOurs runs each test with both sides ours, ended by a count so that it is quick and exact.
+// TestOurs runs each test with both sides ours, ended by a count so that it is quick and exact. To measure what each
+// transaction takes is another way to make them.
 func TestOurs(t *testing.T) {
 	for _, host := range hosts {
 		port := serve(t, &Server{Log: t.Logf}, host)
@@ -24,23 +26,25 @@ func TestOurs(t *testing.T) {
 			{"TCP_STREAM", -3_000_001, 1}, {"TCP_MAERTS", -3_000_001, 1}, {"UDP_STREAM", -100_000, 1},
 			{"TCP_RR", -200, 1}, {"TCP_RR", -20, 100_000}, {"UDP_RR", -200, 1}, {"UDP_RR", -20, 9000}, {"TCP_CRR", -30, 1},
 		} {
-			t.Run(tc.test+"/"+host, func(t *testing.T) {
-				c := config(t, tc.test, host, port, tc.length)
-				c.Request, c.Response, c.Latency = tc.request, tc.request+1, true
-				c.Local.MeasureCPU, c.Remote.MeasureCPU = true, true
-				c.Local.SendSize = 1400
-				r, err := Measure(context.Background(), c, Repeat{})
-				if err != nil {
-					t.Fatal(err)
-				}
-				agree(t, r)
-				if amount := -tc.length; r.spec.Direction == RR && r.Transactions != uint64(amount) || r.spec.Direction != RR && !r.spec.udp() && r.bytes() != uint64(amount) {
-					t.Errorf("%d transactions, %d bytes, want %d", r.Transactions, r.bytes(), amount)
-				}
-				if r.Latency == nil || r.Latency.Count == 0 || r.Latency.P50 > r.Latency.P99 || r.Latency.Max < r.Latency.P99 {
-					t.Errorf("latency %+v", r.Latency)
-				}
-			})
+			for _, latency := range []bool{true, false} {
+				t.Run(fmt.Sprintf("%s/%s/latency=%v", tc.test, host, latency), func(t *testing.T) {
+					c := config(t, tc.test, host, port, tc.length)
+					c.Request, c.Response, c.Latency = tc.request, tc.request+1, latency
+					c.Local.MeasureCPU, c.Remote.MeasureCPU = true, true
+					c.Local.SendSize = 1400
+					r, err := Measure(context.Background(), c, Repeat{})
+					if err != nil {
+						t.Fatal(err)
+					}
+					agree(t, r)
+					if amount := -tc.length; r.spec.Direction == RR && r.Transactions != uint64(amount) || r.spec.Direction != RR && !r.spec.udp() && r.bytes() != uint64(amount) {
+						t.Errorf("%d transactions, %d bytes, want %d", r.Transactions, r.bytes(), amount)
+					}
+					if l := r.Latency; (l != nil) != latency || latency && (l.Count == 0 || l.P50 > l.P99 || l.Max < l.P99) {
+						t.Errorf("latency %+v", l)
+					}
+				})
+			}
 		}
 	}
 }
@@ -121,13 +125,15 @@ func TestOptionsReachTheSockets(t *testing.T) {
 func TestBurst(t *testing.T) {
 	port := serve(t, &Server{Log: t.Logf}, "127.0.0.1")
 	c := config(t, "TCP_RR", "127.0.0.1", port, -1000)
-	c.Burst, c.Latency = 16, true
-	r, err := Measure(context.Background(), c, Repeat{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if r.Transactions != 1000 || r.Latency.Count != 1000 || r.Remote.BytesReceived != 1000 {
-		t.Errorf("%+v", r)
+	c.Burst = 16
+	for _, c.Latency = range []bool{true, false} {
+		r, err := Measure(context.Background(), c, Repeat{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Transactions != 1000 || c.Latency && r.Latency.Count != 1000 || r.Remote.BytesReceived != 1000 {
+			t.Errorf("latency %v: %+v", c.Latency, r)
+		}
 	}
 }
 

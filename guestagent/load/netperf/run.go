@@ -123,11 +123,18 @@ func (r *run) connections(stop *stopper) error {
 	defer r.report()()
 	in, out := r.buffers()
 	last := r.sock
-	last.direct()
 	options := r.options(r.local.Addr())
 	if options.Congestion != "" && options.Congestion == systemCongestion(options) {
 		options.Congestion = "" // a call less for each connection
 	}
+	limit := uint64(max(-r.Length, 0))
+	if !r.Latency {
+		x := newReconnection(r.moved, options, r.peer, out, in)
+		stop.guard(x, unix.SHUT_RDWR)
+		r.start(stop)
+		return r.reconnected(last, x.ask(limit))
+	}
+	last.direct()
 	dial := func() (*socket, error) {
 		s, err := newSocket(options)
 		if err != nil {
@@ -144,8 +151,12 @@ func (r *run) connections(stop *stopper) error {
 		return s, nil
 	}
 	r.start(stop)
-	err := r.moved.connectAndAsk(out, in, uint64(max(-r.Length, 0)), dial)
-	r.meter.finish(last, stop.end())
+	return r.reconnected(last, r.moved.connectAndAsk(out, in, limit, dial))
+}
+
+// reconnected takes the figures, but for what no socket can tell of all.
+func (r *run) reconnected(last *socket, err error) error {
+	r.meter.finish(last, r.moved.stop.end())
 	r.meter.retransmits = -1
 	return err
 }

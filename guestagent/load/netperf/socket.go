@@ -1,6 +1,7 @@
 package netperf
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -54,19 +55,18 @@ type dataOptions struct {
 // newSocket makes a data socket, bound when it must be. Buffers the system does not grant are no error, as in the original: the sizes
 // in force are part of the result. Neither is congestion control: see setCongestion.
 func newSocket(o *dataOptions) (*socket, error) {
-	domain, kind := unix.AF_INET, unix.SOCK_STREAM
-	if o.Local.Addr().Is6() {
-		domain = unix.AF_INET6
-	}
+	kind := unix.SOCK_STREAM
 	if o.Protocol == unix.IPPROTO_UDP {
 		kind = unix.SOCK_DGRAM
 	}
-	fd, err := unix.Socket(domain, kind|unix.SOCK_CLOEXEC, int(o.Protocol))
+	fd, err := unix.Socket(o.family(), kind|unix.SOCK_CLOEXEC, int(o.Protocol))
 	if err != nil {
 		return nil, fmt.Errorf("make data socket: %w", err)
 	}
 	s := &socket{fd: fd}
-	s.apply(o)
+	for _, a := range o.settings() {
+		_ = unix.SetsockoptString(fd, a.level, a.name, string(a.value))
+	}
 	if o.anywhere() {
 		return s, nil
 	}
@@ -82,11 +82,25 @@ func (o *dataOptions) anywhere() bool {
 	return o.Protocol == unix.IPPROTO_TCP && o.Local.Port() == 0 && o.Local.Addr().IsUnspecified()
 }
 
-// apply sets the options that a request may ask for and a system may refuse.
-func (s *socket) apply(o *dataOptions) {
+// family is that of its addresses, unix.AF_INET or AF_INET6.
+func (o *dataOptions) family() int {
+	if o.Local.Addr().Is6() {
+		return unix.AF_INET6
+	}
+	return unix.AF_INET
+}
+
+// setting is what setsockopt(2) sets.
+type setting struct {
+	level, name int
+	value       []byte
+}
+
+// settings are those that a request may ask for and a system may refuse.
+func (o *dataOptions) settings() (all []setting) {
 	set := func(want bool, level, name, value int) {
 		if want {
-			_ = unix.SetsockoptInt(s.fd, level, name, value)
+			all = append(all, setting{level, name, binary.NativeEndian.AppendUint32(nil, uint32(value))})
 		}
 	}
 	tcp := o.Protocol == unix.IPPROTO_TCP
@@ -103,8 +117,9 @@ func (s *socket) apply(o *dataOptions) {
 		set(o.TOS >= 0, unix.IPPROTO_IP, unix.IP_TOS, int(o.TOS))
 	}
 	if tcp && o.Congestion != "" {
-		_ = s.setCongestion(o.Congestion)
+		all = append(all, setting{unix.IPPROTO_TCP, unix.TCP_CONGESTION, []byte(o.Congestion)})
 	}
+	return all
 }
 
 // setCongestion names the congestion control of a TCP socket, tcp(7).

@@ -16,7 +16,7 @@ type stopper struct {
 	ctx     context.Context
 	expired atomic.Bool // time is up, or the context ended
 	mu      sync.Mutex
-	guarded *socket
+	guarded interrupter
 	how     int // of the interrupt when time is up; noInterrupt leaves the calls be
 	at      time.Time
 	aborted bool
@@ -28,6 +28,9 @@ type stopper struct {
 var errStalled = errors.New("data connection stalled: the peer neither reads nor ends it")
 
 const noInterrupt = -1
+
+// interrupter is a socket, or the one of several that there is. Interrupt shuts it down (unix.SHUT_RD, ...).
+type interrupter interface{ interrupt(how int) }
 
 // newStopper starts to watch ctx. Release it.
 func newStopper(ctx context.Context) *stopper {
@@ -47,7 +50,7 @@ func (s *stopper) startClock(d, grace time.Duration) {
 }
 
 // guard makes sock the one to interrupt; how is unix.SHUT_RD, SHUT_WR or noInterrupt.
-func (s *stopper) guard(sock *socket, how int) {
+func (s *stopper) guard(sock interrupter, how int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.guarded, s.how = sock, how
