@@ -81,22 +81,6 @@ func interrupted(e syscall.Errno) bool {
 	return true
 }
 
-func newRawAddress(a netip.AddrPort) (raw rawAddress) {
-	b := raw.bytes[:]
-	binary.BigEndian.PutUint16(b[2:], a.Port())
-	if ip := a.Addr(); !ip.Is4() {
-		binary.NativeEndian.PutUint16(b, unix.AF_INET6)
-		copy(b[8:], ip.AsSlice())
-		binary.NativeEndian.PutUint32(b[24:], zone(ip))
-		raw.length = unix.SizeofSockaddrInet6
-		return raw
-	}
-	binary.NativeEndian.PutUint16(b, unix.AF_INET)
-	copy(b[4:], a.Addr().AsSlice())
-	raw.length = unix.SizeofSockaddrInet4
-	return raw
-}
-
 // rawAddrPort reads a sockaddr_in or sockaddr_in6, ip(7) and ipv6(7).
 func rawAddrPort(b *[unix.SizeofSockaddrInet6]byte) netip.AddrPort {
 	port := binary.BigEndian.Uint16(b[2:])

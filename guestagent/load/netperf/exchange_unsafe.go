@@ -20,6 +20,8 @@ type exchange struct {
 	closed bool // the peer's end came, or its empty datagram
 }
 
+// The runtime keeps these for others too (go.dev/issue/67401).
+
 //go:linkname enterSyscall runtime.entersyscallblock
 func enterSyscall()
 

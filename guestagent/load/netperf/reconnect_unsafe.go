@@ -1,6 +1,7 @@
 package netperf
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -18,7 +19,7 @@ type reconnection struct {
 	settings    []setting
 	bound       bool
 	local, peer rawAddress
-	live        atomic.Int32
+	live        atomic.Int32 // the descriptor of the connection that there is, which may be interrupted
 
 	failed step    // that errno is of
 	more   bool    // came than the answer
@@ -31,6 +32,22 @@ type rawAddress struct {
 	length uintptr
 }
 
+func newRawAddress(a netip.AddrPort) (raw rawAddress) {
+	b := raw.bytes[:]
+	binary.BigEndian.PutUint16(b[2:], a.Port())
+	if ip := a.Addr(); !ip.Is4() {
+		binary.NativeEndian.PutUint16(b, unix.AF_INET6)
+		copy(b[8:], ip.AsSlice())
+		binary.NativeEndian.PutUint32(b[24:], zone(ip))
+		raw.length = unix.SizeofSockaddrInet6
+		return raw
+	}
+	binary.NativeEndian.PutUint16(b, unix.AF_INET)
+	copy(b[4:], a.Addr().AsSlice())
+	raw.length = unix.SizeofSockaddrInet4
+	return raw
+}
+
 // step is what a connection begins with.
 type step uint8
 
@@ -41,7 +58,7 @@ const (
 	connecting
 )
 
-// Values of live; others are the descriptor that may be interrupted.
+// Values of live that are no descriptor.
 const (
 	noneLive     = -1
 	interrupting = -2
