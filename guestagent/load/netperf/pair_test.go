@@ -153,7 +153,8 @@ func TestDataOfTheOtherFamily(t *testing.T) {
 	}
 }
 
-// TestConnectOutlastsTheTimeout: the connections of a TCP_CRR are awaited for longer than their sockets' timeouts of a second.
+// TestConnectOutlastsTheTimeout: the connections of a TCP_CRR with latencies are awaited for longer than their sockets' timeouts
+// of a second.
 // The listener's queue is full at first: its kernel drops what comes (listen(2)).
 func TestConnectOutlastsTheTimeout(t *testing.T) {
 	o := &dataOptions{Protocol: unix.IPPROTO_TCP, Local: netip.MustParseAddrPort("127.0.0.1:0"), Priority: -1, TOS: -1}

@@ -84,7 +84,7 @@ func (r *run) start(stop *stopper) {
 // move does the test over one socket and ends a stream.
 func (r *run) move() error {
 	in, out := r.buffers()
-	limit := uint64(max(-r.Length, 0))
+	limit := r.limit()
 	t := r.moved
 	switch {
 	case r.Test.Direction == Receive:
@@ -98,6 +98,9 @@ func (r *run) move() error {
 	}
 	return thenFinish(t, t.askStream(out, in, r.Burst, limit))
 }
+
+// limit is the length of a test by bytes or transactions, 0 of one by time.
+func (r *run) limit() uint64 { return uint64(max(-r.Length, 0)) }
 
 // thenFinish ends the stream in an orderly way, if it went well.
 func thenFinish(t *transfer, err error) error {
@@ -127,7 +130,7 @@ func (r *run) connections(stop *stopper) error {
 	if options.Congestion != "" && options.Congestion == systemCongestion(options) {
 		options.Congestion = "" // a call less for each connection
 	}
-	limit := uint64(max(-r.Length, 0))
+	limit := r.limit()
 	if !r.Latency {
 		x := newReconnection(r.moved, options, r.peer, out, in)
 		stop.guard(x, unix.SHUT_RDWR)

@@ -72,7 +72,7 @@ func (t *transfer) askStream(request, answer []byte, burst int, limit uint64) er
 	return x.ask(burst, limit)
 }
 
-// askDatagrams is ask over datagrams. As in the original, one that is lost ends the transactions until time is up.
+// askDatagrams is askStream over datagrams. As in the original, one that is lost ends the transactions until time is up.
 func (t *transfer) askDatagrams(request, answer []byte, burst int, limit uint64) error {
 	t.stop.guard(t.sock, unix.SHUT_RD)
 	if t.latency != nil {
@@ -82,7 +82,7 @@ func (t *transfer) askDatagrams(request, answer []byte, burst int, limit uint64)
 	return x.ask(burst, limit)
 }
 
-// askTimed measures what each takes. receive takes one answer.
+// askTimed is exchange.ask where what each takes is measured: that needs the runtime's clock. receive takes one answer.
 func (t *transfer) askTimed(request, answer []byte, burst int, limit uint64, receive func([]byte) error) error {
 	sentAt := make([]time.Time, burst+1)
 	var sent uint64
